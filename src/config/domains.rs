@@ -5,7 +5,7 @@
 
 use super::keys::{
     ANONYMOUS, CERTIFICATE, CLIENT_ROOTS, CLIENT_SERVER_AUTH, CRLS, DOMAIN, DOMAIN_MECHANISMS, DOMAIN_TLS_REQUIRED,
-    IN_DOMAIN, KEY, MECHANISMS, NAME, SELF_SIGNED, Sections, TLS_REQUIRED,
+    KEY, MECHANISMS, NAME, SELF_SIGNED, Sections, TLS_REQUIRED,
 };
 use super::read::{Given, Key, Section, clip};
 use super::schema::Schema;
@@ -32,7 +32,7 @@ impl Schema<'_, '_> {
         };
         let mut domains: Vec<DomainConfig> = Vec::with_capacity(sections.len().max(1));
         for section in sections {
-            section.refuse_unknown(self.reader, IN_DOMAIN, all);
+            section.refuse_unknown(self.reader, all);
             let Some(name) = self.domain_name(section, &domains) else { continue };
             let domain = self.domain(section, name, &common);
             domains.push(domain);
@@ -102,12 +102,12 @@ impl Schema<'_, '_> {
         match (section.has(CERTIFICATE), section.has(KEY), asked.map(|given| given.value)) {
             (true, false, _) => fault(
                 format!("the domain {name} has a `certificate` without its `key`"),
-                "both: the certificate chain and its private key",
+                "the certificate chain and its private key",
                 KEY.write,
             ),
             (false, true, _) => fault(
                 format!("the domain {name} has a `key` without its `certificate`"),
-                "both: the certificate chain and its private key",
+                "the certificate chain and its private key",
                 CERTIFICATE.write,
             ),
             (true, true, Some(true)) => fault(

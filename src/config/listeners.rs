@@ -2,7 +2,7 @@
 //!
 //! A server for `localhost` is for this machine; one that names a domain is for everybody.
 
-use super::keys::{ADDRESSES, IN_LISTENER, KIND, LISTENER, Sections};
+use super::keys::{ADDRESSES, KIND, LISTENER, Sections};
 use super::read::{Given, Section, clip};
 use super::schema::Schema;
 use super::{DOMAIN_DEFAULT, DomainConfig, ListenerConfig, ListenerKind, defaults};
@@ -25,7 +25,7 @@ impl Schema<'_, '_> {
         }
         let mut listeners: Vec<ListenerConfig> = Vec::with_capacity(sections.len());
         for section in sections {
-            section.refuse_unknown(self.reader, IN_LISTENER, all);
+            section.refuse_unknown(self.reader, all);
             let Some(kind) = self.kind(section) else { continue };
             if kind == ListenerKind::Direct && !tls {
                 let found = "a direct TLS listener, but no domain has a certificate";

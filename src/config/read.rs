@@ -7,6 +7,7 @@
 //! It knows nothing of what the keys mean. A wrong value yields `None` and a fault; the caller goes on, so that
 //! one run shows everything there is to repair.
 
+use super::keys::Sections;
 use super::{CONFIG_BYTES_MAX, ConfigError, Fault};
 use std::fs::File;
 use std::io::Read as _;
@@ -76,25 +77,39 @@ pub(super) fn file(path: &Path) -> Result<String, ConfigError> {
 /// The tables of a text, or the first place where it is not TOML.
 pub(super) fn tables(text: &str) -> Result<Spanned<DeTable<'_>>, Fault> {
     DeTable::parse(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let (found, expected) = match error.message().split_once(", expected ") {
-            Some((found, expected)) if expected != "nothing" => (found, expected),
-            Some((found, _)) => (found, "the end of the line"),
-            None => (error.message(), "TOML: lines of `key = value`, under `[section]` headings"),
+        let line = line_of(text, error.span().map_or(0, |span| span.start));
+        let (found, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+        let expected = match (found, expected) {
+            ("duplicate key", _) => "each key once",
+            ("string values must be quoted", _) => "text in quotes",
+            (_, "nothing") => "the end of the line",
+            (_, "") => "TOML: lines of `key = value`, under `[section]` headings",
+            (_, expected) => expected,
         };
-        let write =
-            quoted_line(text, at).unwrap_or_else(|| "key = value, with text in quotes: name = \"example.org\"".into());
-        Fault { line: line_of(text, at), found: found.to_owned(), expected: expected.to_owned(), write }
+        let written = text.lines().nth(line - 1).unwrap_or_default().trim();
+        Fault { line, found: found.to_owned(), expected: expected.to_owned(), write: repaired(found, written) }
     })
 }
 
-/// The usual slip, a text without quotes, put right.
-fn quoted_line(text: &str, at: usize) -> Option<String> {
-    let line = text.lines().nth(line_of(text, at) - 1)?;
-    let (key, value) = line.split_once('=')?;
-    let (key, value) = (key.trim(), value.trim());
-    let bare = !key.is_empty() && !value.is_empty() && line.len() <= QUOTE_BYTES_MAX;
-    (bare && !value.contains(['"', '\'', '[', '{', '#', '='])).then(|| format!("{key} = \"{value}\""))
+/// The line with the usual slips put right, else how a line looks.
+fn repaired(found: &str, line: &str) -> String {
+    let quoted = |value: &str| match value.trim() {
+        value if value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok() => value.to_owned(),
+        value => format!("\"{value}\""),
+    };
+    let short = Some(line).filter(|line| line.len() <= QUOTE_BYTES_MAX && !line.contains(['#', '\'']));
+    let line = short.and_then(|line| match found {
+        "duplicate key" => Some("nothing here: remove the line".to_owned()),
+        "string values must be quoted" => {
+            let (key, value) = line.split_once('=')?;
+            (!value.contains(['"', '[', '{'])).then(|| format!("{} = {}", key.trim(), quoted(value)))
+        }
+        "key with no value" => line.split_once(' ').map(|(key, value)| format!("{key} = {}", quoted(value))),
+        "invalid basic string" => Some(format!("{line}\"")),
+        "unclosed table" => Some(format!("{line}]")),
+        _ => None,
+    });
+    line.unwrap_or_else(|| "key = value, with text in quotes: name = \"example.org\"".to_owned())
 }
 
 /// The line of an offset, counted from 1.
@@ -206,28 +221,18 @@ impl<'t> Section<'t> {
         Some(Given { value: texts, at })
     }
 
-    /// Notes every key that is not among `known`. `elsewhere` are the other sections and their keys.
-    pub(super) fn refuse_unknown(
-        &self,
-        reader: &mut Reader<'_>,
-        known: &[Key<'_>],
-        elsewhere: &[(&'static str, &[Key<'_>])],
-    ) {
+    /// Notes every key that is not among those of this section. `all` are the sections and their keys.
+    pub(super) fn refuse_unknown(&self, reader: &mut Reader<'_>, all: Sections<'_>) {
+        let known = all.iter().find(|(title, _)| *title == self.title).map_or(&[][..], |(_, keys)| keys);
         for (key, value) in self.table.iter() {
             let name: &str = key.get_ref();
             if known.iter().any(|known| known.name == name) {
                 continue;
             }
-            let place = if self.title.is_empty() { "at the top of the file" } else { self.title };
-            let found =
-                format!("unknown key `{}` {}{place}", clip(name), if self.title.is_empty() { "" } else { "in " });
-            let home = elsewhere.iter().find(|(_, keys)| keys.iter().any(|known| known.name == name));
+            let place = if self.title.is_empty() { "at the top of the file" } else { &format!("in {}", self.title) };
             let source = reader.source(value);
-            let (expected, write) = match home {
-                Some((title, keys)) => moved(name, source, title, keys),
-                None => instead(name, source, known),
-            };
-            reader.fault(key.span().start, found, &expected, write);
+            let (expected, write) = instead(name, source, known, all);
+            reader.fault(key.span().start, format!("unknown key `{}` {place}", clip(name)), &expected, write);
         }
     }
 
@@ -257,30 +262,29 @@ impl<'t> Section<'t> {
     }
 }
 
-/// A key that another section knows.
-fn moved(name: &str, source: Option<&str>, title: &str, keys: &[Key<'_>]) -> (String, String) {
-    let example = keys.iter().find(|key| key.name == name).map_or("", |key| key.write);
-    let line = source.map_or_else(|| example.to_owned(), |source| format!("{name} = {source}"));
-    if title.is_empty() {
-        return (format!("`{name}` above the first section"), line);
+/// What to write in the place of a key unknown here: the nearest of this section, one of another, else none.
+fn instead(name: &str, source: Option<&str>, known: &[Key<'_>], all: Sections<'_>) -> (String, String) {
+    let line = |key: &Key<'_>| match source {
+        Some(source) if !key.write.starts_with('[') => format!("{} = {source}", key.name),
+        _ => key.write.to_owned(),
+    };
+    if let Some(key) = known.iter().filter(|key| is_near(name, key.name)).min_by_key(|key| distance(name, key.name)) {
+        return (format!("`{}`: {}", key.name, key.expected), line(key));
     }
-    (format!("`{name}` in {title}"), format!("{title}\n{line}"))
-}
-
-/// A key that nobody knows: the nearest one, else them all.
-fn instead(name: &str, source: Option<&str>, known: &[Key<'_>]) -> (String, String) {
-    let nearest = known.iter().map(|key| (distance(name, key.name), key)).min_by_key(|(far, _)| *far);
-    match nearest {
-        Some((far, key)) if far <= 2.max(key.name.len() / 3) => {
-            let same_shape = !key.write.starts_with('[');
-            let line = source.filter(|_| same_shape).map(|source| format!("{} = {source}", key.name));
-            (format!("`{}`: {}", key.name, key.expected), line.unwrap_or_else(|| key.write.to_owned()))
-        }
-        _ => {
+    let elsewhere = all.iter().flat_map(|(title, keys)| keys.iter().map(move |key| (*title, key)));
+    match elsewhere.filter(|(_, key)| is_near(name, key.name)).min_by_key(|(_, key)| distance(name, key.name)) {
+        Some(("", key)) => (format!("`{}` above the first section", key.name), line(key)),
+        Some((title, key)) => (format!("`{}` in {title}", key.name), format!("{title}\n{}", line(key))),
+        None => {
             let names: Vec<&str> = known.iter().map(|key| key.name).collect();
             (format!("one of {}", names.join(", ")), "nothing here: remove the line".to_owned())
         }
     }
+}
+
+/// Whether one may be a slip for the other: a letter in three, two at least.
+fn is_near(name: &str, key: &str) -> bool {
+    distance(name, key) <= 2.max(key.len() / 3)
 }
 
 /// How many letters differ (Levenshtein).

@@ -42,7 +42,7 @@ impl Schema<'_, '_> {
             ("[limits]", &limit_keys),
             ("[storage]", IN_STORAGE),
         ];
-        top.refuse_unknown(self.reader, TOP, &all);
+        top.refuse_unknown(self.reader, &all);
         let domains = self.domains(top, &all);
         let listeners = self.listeners(top, &domains, &all);
         let base = Config::default();
@@ -77,7 +77,7 @@ impl Schema<'_, '_> {
     fn storage(&mut self, top: Section<'_>, all: Sections<'_>) -> StorageConfig {
         let mut storage = StorageConfig::default();
         let Some(section) = top.table(self.reader, STORAGE, "[storage]") else { return storage };
-        section.refuse_unknown(self.reader, IN_STORAGE, all);
+        section.refuse_unknown(self.reader, all);
         if let Some(bytes) = section.number(self.reader, CACHE_BYTES, 65_536, 1_073_741_824) {
             storage.cache_bytes = bytes;
         }
@@ -90,7 +90,7 @@ impl Schema<'_, '_> {
     fn limits(&mut self, top: Section<'_>, keys: &[Key<'_>], all: Sections<'_>) -> Limits {
         let mut limits = Limits::default();
         let Some(section) = top.table(self.reader, LIMITS, "[limits]") else { return limits };
-        section.refuse_unknown(self.reader, keys, all);
+        section.refuse_unknown(self.reader, all);
         for (row, key) in limits::KEYS.iter().zip(keys) {
             if let Some(number) = section.number(self.reader, *key, row.least, row.most) {
                 (row.set)(&mut limits, number);
