@@ -298,14 +298,14 @@ impl Tls {
     }
 
     fn event(&mut self) -> TlsEvent {
-        if let State::Handshaking(handshake) = &self.state {
-            if !self.connection.is_handshaking() {
-                let Seen { domain, sni, exporter, .. } = handshake.take();
-                let server_end_point = handshake.server_end_point(domain);
-                let learnt = Learnt { sni, exporter, server_end_point };
-                self.state = State::Established(Some(Box::new(learnt)));
-                return TlsEvent::Established;
-            }
+        if let State::Handshaking(handshake) = &self.state
+            && !self.connection.is_handshaking()
+        {
+            let Seen { domain, sni, exporter, .. } = handshake.take();
+            let server_end_point = handshake.server_end_point(domain);
+            let learnt = Learnt { sni, exporter, server_end_point };
+            self.state = State::Established(Some(Box::new(learnt)));
+            return TlsEvent::Established;
         }
         if self.peer_closed == Close::Noticed {
             self.peer_closed = Close::Reported;
@@ -349,10 +349,11 @@ impl Tls {
                 break;
             }
         }
-        if let State::Handshaking(handshake) = &self.state {
-            if out.len() == start && !handshake.is_answered() {
-                out.extend_from_slice(&clear_alert(&error));
-            }
+        if let State::Handshaking(handshake) = &self.state
+            && out.len() == start
+            && !handshake.is_answered()
+        {
+            out.extend_from_slice(&clear_alert(&error));
         }
         self.state = State::Failed;
         self.saved = Vec::new();

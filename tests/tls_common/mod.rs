@@ -1,5 +1,5 @@
 //! A test PKI, made anew by every test, and a TLS client in memory to go with it.
-#![allow(dead_code, clippy::unwrap_used)] // Every test binary uses its own part.
+#![allow(dead_code, unused_imports, unused_macros)] // Every test binary uses its own part.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
