@@ -254,7 +254,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadRequest { why } => write!(f, "the request is not understood: {why}"),
-            Self::UnsupportedVersion => write!(f, "this server speaks version {CONTROL_VERSION} of the control protocol"),
+            Self::UnsupportedVersion => {
+                write!(f, "this server speaks version {CONTROL_VERSION} of the control protocol")
+            }
             Self::NoSuchDomain { domain, hosted } => {
                 write!(f, "the domain {domain} is not hosted here; hosted: {}", hosted.join(", "))
             }

@@ -77,7 +77,8 @@ impl Request {
             return Err(bad("the line is too long"));
         }
         // The JSON library's own words may repeat the line, which may hold keys: only the place is told.
-        let at = |error: serde_json::Error| bad(&format!("not the JSON object of a request (column {})", error.column()));
+        let at =
+            |error: serde_json::Error| bad(&format!("not the JSON object of a request (column {})", error.column()));
         let Versioned { version } = serde_json::from_slice(line).map_err(at)?;
         if version != CONTROL_VERSION {
             return Err(Refusal::UnsupportedVersion);
@@ -100,7 +101,9 @@ impl Request {
 
     /// The line for this request, its end included. Wiped when dropped.
     pub fn to_line(&self) -> Zeroizing<Vec<u8>> {
-        let mut wire = RequestLine { version: CONTROL_VERSION, verb: self.verb().to_owned(), ..RequestLine::default() };
+        let mut wire = RequestLine::default();
+        wire.version = CONTROL_VERSION;
+        wire.verb = self.verb().to_owned();
         if let Self::User(user) = self {
             match user {
                 UserRequest::Add { address, credentials } | UserRequest::Passwd { address, credentials } => {
@@ -201,7 +204,9 @@ impl Answer {
         let not_one = |error: serde_json::Error| format!("the server's answer is not understood ({error})");
         let Versioned { version } = serde_json::from_slice(line).map_err(not_one)?;
         if version != CONTROL_VERSION {
-            return Err(format!("the server speaks version {version} of the control protocol, this program {CONTROL_VERSION}"));
+            return Err(format!(
+                "the server speaks version {version} of the control protocol, this program {CONTROL_VERSION}"
+            ));
         }
         let wire: AnswerLine = serde_json::from_slice(line).map_err(not_one)?;
         if !wire.ok {
