@@ -12,7 +12,7 @@ pub(super) const SCRAM_ITERATIONS: u32 = 10_000;
 /// The least that RFC 7677 §4 allows.
 pub(super) const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 /// A guess: past this one login takes seconds on a router.
-pub(super) const SCRAM_ITERATIONS_MAX: u32 = 10_000_000;
+pub(super) const SCRAM_ITERATIONS_MAX: u32 = 5_000_000;
 
 /// What a domain offers unless it says otherwise; certificates and anonymity are asked for.
 pub(super) const MECHANISMS: [SaslMechanism; 5] = [
@@ -25,7 +25,7 @@ pub(super) const MECHANISMS: [SaslMechanism; 5] = [
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { cache_bytes: 1024 * 1024, reserve_bytes: 16 * 1024 * 1024 }
+        Self { cache_bytes: 1024 * 1024, reserve_bytes: 4 * 1024 * 1024 }
     }
 }
 

@@ -23,7 +23,7 @@ keys! { TOP:
     TLS_REQUIRED = "tls_required", BOOLEAN, "tls_required = true";
     LEGACY = "legacy", BOOLEAN, "legacy = true";
     MECHANISMS = "mechanisms", MECHANISM_NAMES, r#"mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]"#;
-    SCRAM_ITERATIONS = "scram_iterations", "a whole number from 4096 to 10000000", "scram_iterations = 10000";
+    SCRAM_ITERATIONS = "scram_iterations", "a whole number from 4096 to 5000000", "scram_iterations = 10000";
     DOMAIN = "domain", "one [[domain]] section for each domain", "[[domain]]\nname = \"example.org\"";
     LISTENER = "listener", "one [[listener]] section for each kind of listener", "[[listener]]\nkind = \"starttls\"";
     LIMITS = "limits", "a section", "[limits]\nconnections = 50000";
@@ -50,7 +50,7 @@ keys! { IN_LISTENER:
 
 keys! { IN_STORAGE:
     CACHE_BYTES = "cache_bytes", "a whole number from 65536 to 1073741824", "cache_bytes = 1048576";
-    RESERVE_BYTES = "reserve_bytes", "a whole number from 0 to 1099511627776", "reserve_bytes = 16777216";
+    RESERVE_BYTES = "reserve_bytes", "a whole number from 0 to 1099511627776", "reserve_bytes = 4194304";
 }
 
 /// The rows of `[limits]`, whose texts are made from its table.

@@ -89,7 +89,7 @@ fn every_fault_says_where_what_and_what_to_write() {
         (
             "scram_iterations = 1000\n",
             "1: `scram_iterations` is 1000
-  expected: a whole number from 4096 to 10000000
+  expected: a whole number from 4096 to 5000000
   write:    scram_iterations = 10000",
         ),
         (
