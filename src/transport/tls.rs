@@ -67,6 +67,8 @@ pub struct Tls {
     seen_bytes: usize,
     state: State,
     idle: IdleRecords,
+    /// Whether anything was sent. Until then everything is in the clear.
+    spoke: bool,
     peer_closed: Close,
     sent_close: bool,
 }
@@ -99,6 +101,7 @@ impl Tls {
             seen_bytes: 0,
             state: State::Handshaking(handshake),
             idle: IdleRecords::default(),
+            spoke: false,
             peer_closed: Close::Open,
             sent_close: false,
         }
@@ -124,8 +127,10 @@ impl Tls {
             return Err(TlsError::Closed);
         }
         if self.peer_closed == Close::Open {
+            let before = cipher_out.len();
             let absorbed = self.absorb(input, plain, cipher_out);
-            absorbed.map_err(|error| self.fail(error, cipher_out))?;
+            absorbed.map_err(|error| self.fail(error, before, cipher_out))?;
+            self.spoke |= cipher_out.len() > before;
         }
         Ok(self.event())
     }
@@ -338,9 +343,9 @@ impl Tls {
         }
     }
 
-    /// Ends the connection after an error: puts the alert out, drops what is held.
-    fn fail(&mut self, error: TlsError, out: &mut Vec<u8>) -> TlsError {
-        let start = out.len();
+    /// Ends the connection after an error: puts the alert out, drops what is held. `before` is where
+    /// `out` stood when the call began.
+    fn fail(&mut self, error: TlsError, before: usize, out: &mut Vec<u8>) -> TlsError {
         let names = matches!(error, TlsError::UnknownName | TlsError::NoName);
         // The library's alert for "no certificate" is access_denied: ours says what is wrong.
         while !names && self.connection.wants_write() {
@@ -349,10 +354,7 @@ impl Tls {
                 break;
             }
         }
-        if let State::Handshaking(handshake) = &self.state
-            && out.len() == start
-            && !handshake.is_answered()
-        {
+        if !self.spoke && out.len() == before && !matches!(error, TlsError::Alert(_)) {
             out.extend_from_slice(&clear_alert(&error));
         }
         self.state = State::Failed;
@@ -515,10 +517,12 @@ impl IdleRecords {
 fn clear_alert(error: &TlsError) -> [u8; 7] {
     const UNEXPECTED_MESSAGE: u8 = 10;
     const RECORD_OVERFLOW: u8 = 22;
+    const HANDSHAKE_FAILURE: u8 = 40;
     const UNRECOGNIZED_NAME: u8 = 112;
     let description = match error {
         TlsError::UnknownName | TlsError::NoName => UNRECOGNIZED_NAME,
         TlsError::TooLong => RECORD_OVERFLOW,
+        TlsError::Incompatible(_) => HANDSHAKE_FAILURE,
         _ => UNEXPECTED_MESSAGE,
     };
     [21, 3, 3, 0, 2, 2, description]
@@ -547,6 +551,8 @@ fn plain_fault(error: Error) -> TlsError {
         Error::DecryptError | Error::InvalidCertificate(CertificateError::BadSignature) => TlsError::Forged,
         Error::InvalidCertificate(_) => TlsError::BadClientCertificate,
         Error::NoApplicationProtocol => TlsError::NoApplicationProtocol,
+        // No signature scheme in common, in TLS 1.2; the library has no better name for it.
+        Error::General(what) if what == "incompatible signing key" => TlsError::Incompatible(what),
         other => TlsError::Internal(format!("{other:?}")),
     }
 }
