@@ -53,6 +53,9 @@ fn names() {
         ("none", DOMAIN, vec![], false),
         ("international", "bücher.example", vec![dns("xn--bcher-kva.example")], true),
         ("localhost", "localhost", vec![dns("localhost")], true),
+        ("an address", "192.0.2.7", vec![SanType::IpAddress("192.0.2.7".parse().unwrap())], true),
+        ("an address in brackets", "[2001:db8::7]", vec![SanType::IpAddress("2001:db8::7".parse().unwrap())], true),
+        ("another address", "192.0.2.7", vec![SanType::IpAddress("192.0.2.8".parse().unwrap())], false),
     ];
     let ca = Ca::new("root");
     for (name, domain, names, covered) in rows {
@@ -125,7 +128,7 @@ fn domains_that_are_none_are_refused() {
     let mut elsewhere = options();
     elsewhere.default_domain = Some("elsewhere.example".to_owned());
     assert!(matches!(TlsDomains::load(&world.domains, &elsewhere), Err(CertError::Domain { .. })));
-    for name in ["", "a b.example", "juliet@chat.example", "[::1]"] {
+    for name in ["", "a b.example", "juliet@chat.example", "[example]"] {
         world.domains[0].domain = name.to_owned();
         let refused = TlsDomains::load(&world.domains, &options());
         assert!(matches!(refused, Err(CertError::Domain { .. })), "{name}: {refused:?}");
@@ -256,13 +259,18 @@ fn own_pair(domain: &str, folder: &Folder) -> (PathBuf, PathBuf) {
 
 #[test]
 fn a_self_signed_pair_serves_at_once() {
-    for (domain, ascii) in [("localhost", "localhost"), ("bücher.example", "xn--bcher-kva.example")] {
+    let domains = [
+        ("localhost", "localhost", true),
+        ("bücher.example", "xn--bcher-kva.example", true),
+        ("[2001:db8::7]", "2001:db8::7", false),
+    ];
+    for (domain, ascii, is_dns) in domains {
         let folder = Folder::new();
         let (certificate, key) = own_pair(domain, &folder);
         let now_s = stonechat::clock::Clock::new().now().unix_s();
         let found = certs::inspect(domain, &certificate, &key, now_s).unwrap();
         assert!(found.is_self_signed && found.warnings.is_empty(), "{:?}", found.warnings);
-        assert_eq!(found.names, [ascii, domain]);
+        assert_eq!(found.names, if is_dns { vec![ascii, domain] } else { vec![domain] });
         assert!(found.not_after_unix_s > now_s + 3650 * DAY_S);
         assert_eq!(found.fingerprint, certs::fingerprint(&certificate).unwrap());
         assert!(found.fingerprint.bytes().enumerate().all(|(at, byte)| (at % 3 == 2) == (byte == b':')));
