@@ -51,8 +51,11 @@ fn make(domain: &str, tls: &DomainTls, data_dir: &Path) -> Result<(), CertError>
 }
 
 /// Loads every certificate, with a domain's name before what is wrong with its files.
-pub(super) fn load(domains: &[BootDomain]) -> Result<TlsDomains, BootError> {
-    TlsDomains::load(&wanted(domains), &tls_options()).map_err(|error| blame(domains, error))
+pub(super) fn load(domains: &[BootDomain]) -> Result<Option<TlsDomains>, BootError> {
+    match wanted(domains).as_slice() {
+        [] => Ok(None),
+        wanted => TlsDomains::load(wanted, &tls_options()).map(Some).map_err(|error| blame(domains, error)),
+    }
 }
 
 /// What the domains with TLS bring.

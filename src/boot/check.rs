@@ -91,13 +91,11 @@ fn pair(name: &str, tls: &DomainTls) -> Vec<Finding> {
 
 fn described(inspection: &Inspection, path: &Path, unix_s: u64) -> String {
     let days = inspection.not_after_unix_s.saturating_sub(unix_s) / DAY_S;
+    let mut names = inspection.names.clone();
+    names.sort_unstable();
+    names.dedup();
     let kind = if inspection.is_self_signed { "self-signed certificate" } else { "certificate" };
-    format!(
-        "{kind} {} for {}, {days} days left, SHA-256 {}",
-        path.display(),
-        inspection.names.join(", "),
-        inspection.fingerprint
-    )
+    format!("{kind} {} for {}, {days} days left, SHA-256 {}", path.display(), names.join(", "), inspection.fingerprint)
 }
 
 /// Whether the roots and lists load. They load with a certificate only, so one is made for the purpose and thrown away.

@@ -4,7 +4,6 @@ use crate::storage::StoreError;
 use crate::transport::CertError;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What is in the way.
@@ -86,6 +85,17 @@ impl fmt::Display for BootError {
 
 impl std::error::Error for BootError {}
 
+impl BootError {
+    /// Whether another configuration, or other files for it, would do: not so where another process is in the way or
+    /// the disk fails.
+    pub fn is_of_configuration(&self) -> bool {
+        match self {
+            Self::NotAFolder { .. } | Self::PathTooLong { .. } | Self::Certificate { .. } | Self::Config(_) => true,
+            Self::Folder { .. } | Self::Store { .. } => false,
+        }
+    }
+}
+
 fn store(f: &mut fmt::Formatter<'_>, data_dir: &std::path::Path, error: &StoreError) -> fmt::Result {
     match error {
         StoreError::Locked { pid, .. } => {
@@ -108,21 +118,4 @@ fn store(f: &mut fmt::Formatter<'_>, data_dir: &std::path::Path, error: &StoreEr
         }
         error => write!(f, "{error}"),
     }
-}
-
-/// What to change when an address cannot be listened on.
-pub fn listen_advice(address: SocketAddr, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program has this port: stop it, or name another address in a [[listener]] section".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: name one that it has in a [[listener]] section".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("port {} is for root alone: name one above 1023 in a [[listener]] section", address.port())
-        }
-        _ => "name another address in a [[listener]] section".to_owned(),
-    };
-    format!("cannot listen on {address}: {error}; {advice}")
 }

@@ -18,7 +18,7 @@ mod tests;
 
 pub use certificates::BootDomain;
 pub use check::{Finding, check};
-pub use error::{BootError, listen_advice};
+pub use error::BootError;
 pub use reload::{Reloaded, reload};
 
 use crate::admin;
@@ -48,8 +48,8 @@ pub struct Boot {
     pub data_dir_is_new: bool,
     /// The hosted domains in the order of the configuration.
     pub domains: Vec<BootDomain>,
-    /// All certificates, loaded.
-    pub tls: TlsDomains,
+    /// All certificates, loaded; none if no domain has one.
+    pub tls: Option<TlsDomains>,
     /// The store, open and locked.
     pub store: Disk,
     /// Whether any domain has an account.
@@ -90,11 +90,29 @@ impl Boot {
         let mut store = open_store(&data_dir, &config.storage, true)?;
         let domains = certificates::resolve(config, &data_dir)?;
         let tls = certificates::load(&domains)?;
-        for warning in tls.warnings() {
+        for warning in tls.iter().flat_map(TlsDomains::warnings) {
             log::warn!("{warning}");
         }
         let has_accounts = has_accounts(config, &mut store)?;
         Ok(Self { data_dir, data_dir_is_new, domains, tls, store, has_accounts, log_rule })
+    }
+
+    /// What loads the certificates of `config`, which this came from, again: for SIGHUP. It is given those in use, so
+    /// that session tickets stay good where nothing changed; it sets the log level, and logs what needs a restart. Its
+    /// error is a sentence for the operator; the certificates in use then stay.
+    pub fn reloader(&self, config: &Config) -> impl FnMut(Option<&TlsDomains>) -> Result<TlsDomains, String> + use<> {
+        let (running, data_dir, log_rule) = (config.clone(), self.data_dir.clone(), self.log_rule);
+        move |old| {
+            let reloaded = reload(&running, &data_dir, old).map_err(|error| error.to_string())?;
+            log_rule.apply(reloaded.log_level);
+            if reloaded.needs_restart {
+                log::warn!("the configuration has changes beside certificates and log level: they need a restart");
+            }
+            for warning in reloaded.tls.warnings() {
+                log::warn!("{warning}");
+            }
+            Ok(reloaded.tls)
+        }
     }
 
     /// Where the control socket belongs.

@@ -29,14 +29,18 @@ pub struct Reloaded {
 /// # Errors
 ///
 /// [`BootError`]: go on with the old ones, and log it as an error.
-pub fn reload(running: &Config, data_dir: &Path, old_tls: &TlsDomains) -> Result<Reloaded, BootError> {
+pub fn reload(running: &Config, data_dir: &Path, old_tls: Option<&TlsDomains>) -> Result<Reloaded, BootError> {
     let read = match &running.source {
         ConfigSource::File(path) => Config::load(path).map_err(BootError::Config)?,
         ConfigSource::Defaults => running.clone(),
     };
     let followed = follow(running, &read);
     let domains = certificates::resolve(&followed, data_dir)?;
-    let tls = old_tls.reload(&certificates::wanted(&domains), &tls_options());
+    let wanted = certificates::wanted(&domains);
+    let tls = match old_tls {
+        Some(old) => old.reload(&wanted, &tls_options()),
+        None => TlsDomains::load(&wanted, &tls_options()),
+    };
     let tls = tls.map_err(|error| certificates::blame(&domains, error))?;
     Ok(Reloaded { tls, domains, log_level: read.log_level, needs_restart: followed != read })
 }

@@ -121,7 +121,7 @@ fn serve(around: &mut Surroundings<'_>, invocation: &Invocation, config: Config)
         Ok(boot) => boot,
         Err(error) => {
             say(around.err, &error.to_string());
-            return Exit::Config;
+            return if error.is_of_configuration() { Exit::Config } else { Exit::Failed };
         }
     };
     say(around.out, &greeting::loaded(&boot));

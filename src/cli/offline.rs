@@ -2,7 +2,7 @@
 
 use super::say;
 use crate::admin::client::{CallError, call};
-use crate::admin::{self, Answer, Request, UserRequest};
+use crate::admin::{self, Answer, Refusal, Request, UserRequest};
 use crate::boot::{self, BootError};
 use crate::config::Config;
 use crate::jid::{self, Jid};
@@ -34,9 +34,25 @@ pub(super) fn address(text: &str, config: &Config) -> Result<Jid, String> {
     let jid = Jid::parse(text).map_err(|error| format!("{text:?} is no address: {error}"))?;
     match (jid.localpart(), jid.is_bare()) {
         (Some(_), true) => Ok(jid),
-        (None, _) => Err(format!("{text:?} names no account: write localpart@domain, such as {text}@{example}")),
+        (None, _) => {
+            let meant = match config.domain(jid.domainpart()) {
+                Some(domain) => format!("alice@{}", domain.name),
+                None => format!("{text}@{example}"),
+            };
+            Err(format!("{text:?} names no account: write localpart@domain, such as {meant}"))
+        }
         (Some(_), false) => Err(format!("{text:?} names one session: write {} alone", jid.bare())),
     }
+}
+
+/// Refuses a domain that is not hosted, before a password is asked for. The running server has the last word.
+pub(super) fn check_hosted(address: &Jid, config: &Config) -> Result<(), String> {
+    let domain = address.domainpart().to_owned();
+    if config.domain(&domain).is_some() {
+        return Ok(());
+    }
+    let hosted = config.domains.iter().take(admin::HOSTED_SHOWN_MAX).map(|domain| domain.name.clone()).collect();
+    Err(Refusal::NoSuchDomain { domain, hosted }.to_string())
 }
 
 /// The keys to be stored instead of a password. Takes some milliseconds, by purpose.

@@ -61,10 +61,19 @@ enum Change {
 fn change(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, text: &str, change: Change) -> Outcome {
     let address = offline::address(text, config)?;
     let name = address.as_str().to_owned();
-    let mut credentials = || offline::credentials(&*around.passwords.ask(&name)?, config);
+    let mut credentials = || {
+        offline::check_hosted(&address, config)?;
+        offline::credentials(&around.passwords.ask(&name)?, config)
+    };
     let (request, done) = match change {
-        Change::Add => (UserRequest::Add { credentials: credentials()?, address }, "added"),
-        Change::Passwd => (UserRequest::Passwd { credentials: credentials()?, address }, "given a new password"),
+        Change::Add => {
+            let credentials = credentials()?;
+            (UserRequest::Add { address, credentials }, "added")
+        }
+        Change::Passwd => {
+            let credentials = credentials()?;
+            (UserRequest::Passwd { address, credentials }, "given a new password")
+        }
         Change::Del => (UserRequest::Del { address }, "deleted"),
     };
     match offline::ask(&request, config, data_dir)? {
