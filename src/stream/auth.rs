@@ -14,17 +14,18 @@
 //!
 //! RFC 6120 §6; XEP-0034; XEP-0178 §2; RFC 4422.
 
-use super::element::{NS_SASL, Verb};
+use super::element::Verb;
 use super::error::StreamCondition;
 use super::interface::{Ask, Context, DomainPolicy, Parked};
-use super::{Account, Dialect, Hashing, Login, Negotiation, Secured, Stage, State, Stream};
+use super::wire::{data, named, write_data, write_failure, write_success};
+use super::{Account, Dialect, Hashing, Login, Negotiation, Running, Secured, Stage, State, Stream};
 use crate::jid::Jid;
 use crate::sasl::{
     Authenticated, BindingData, Exchange, HashOutcome, ITERATIONS_DEFAULT, Mechanism, SaslCondition, SaslContext,
-    SaslStep, base64,
+    SaslStep,
 };
-use crate::xml::{Head, StreamNs, Tree};
-use zeroize::{Zeroize, Zeroizing};
+use crate::xml::{Head, StreamNs};
+use zeroize::Zeroize;
 
 /// The clear channel has nothing to bind to.
 static NO_BINDINGS: BindingData = BindingData { exporter: None, server_end_point: None };
@@ -88,18 +89,20 @@ impl Negotiation {
         let domain = cx.policy.domain(&stream.domain);
         let addresses = addresses(mechanism, domain, &self.stage, cx);
         let mut sasl = sasl_context(stream, &self.stage, domain, &addresses, cx);
-        let mut exchange = Exchange::start(mechanism, &mut sasl);
+        let mut exchange = Exchange::start(mechanism, &sasl);
         let step = exchange.step(data.as_deref().map(Vec::as_slice), &mut sasl);
         if matches!(step, SaslStep::Miss) {
             return Err(Parked);
         }
         self.tries.logins += 1;
-        self.stepped(exchange, step, None, cx);
+        let localpart = data.and_then(|data| named(mechanism, &data));
+        self.stepped(Running { exchange, localpart }, step, cx);
         Ok(())
     }
 
     fn response(&mut self, head: &Head, bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Parked> {
-        let (Some(stream), State::Exchanging(exchange)) = (&self.stream, &mut self.state) else { return Ok(()) };
+        let (Some(stream), State::Exchanging(running)) = (&self.stream, &mut self.state) else { return Ok(()) };
+        let mechanism = running.exchange.mechanism();
         let data = match data(head, bytes, &self.ns, stream.dialect) {
             Ok(data) => data.unwrap_or_default(), // §6.4.3: an empty response is one of zero length.
             Err(condition) => {
@@ -108,15 +111,17 @@ impl Negotiation {
             }
         };
         let domain = cx.policy.domain(&stream.domain);
-        let addresses = addresses(exchange.mechanism(), domain, &self.stage, cx);
+        let addresses = addresses(mechanism, domain, &self.stage, cx);
         let mut sasl = sasl_context(stream, &self.stage, domain, &addresses, cx);
-        let named = exchange.localpart().map(str::to_owned);
-        let step = exchange.step(Some(&data), &mut sasl);
+        let step = running.exchange.step(Some(&data), &mut sasl);
         if matches!(step, SaslStep::Miss) {
             return Err(Parked);
         }
-        if let State::Exchanging(exchange) = std::mem::replace(&mut self.state, State::Open) {
-            self.stepped(*exchange, step, named, cx);
+        if running.localpart.is_none() {
+            running.localpart = named(mechanism, &data);
+        }
+        if let State::Exchanging(running) = std::mem::replace(&mut self.state, State::Open) {
+            self.stepped(*running, step, cx);
         }
         Ok(())
     }
@@ -133,20 +138,20 @@ impl Negotiation {
     }
 
     /// Does what a mechanism decided.
-    fn stepped(&mut self, exchange: Exchange, step: SaslStep, named: Option<String>, cx: &mut Context<'_>) {
+    fn stepped(&mut self, running: Running, step: SaslStep, cx: &mut Context<'_>) {
         let Some(stream) = &self.stream else { return };
         match step {
             SaslStep::Challenge(data) => {
                 write_data(stream, "challenge", &data, cx.out);
-                self.state = State::Exchanging(Box::new(exchange));
+                self.state = State::Exchanging(Box::new(running));
             }
             SaslStep::Hash(job) => {
                 cx.asks.push(Ask::ReadGate(false));
                 cx.asks.push(Ask::Hash(job));
-                self.state = State::Hashing(Box::new(Hashing::Sasl(exchange)));
+                self.state = State::Hashing(Box::new(Hashing::Sasl(running)));
             }
             SaslStep::Success(login) => self.succeeded(login, cx),
-            SaslStep::Failure(condition) => self.sasl_failed(condition, named.as_deref(), cx),
+            SaslStep::Failure(condition) => self.sasl_failed(condition, running.localpart.as_deref(), cx),
             SaslStep::Miss => self.sasl_failed(SaslCondition::TemporaryAuthFailure, None, cx),
         }
     }
@@ -159,10 +164,9 @@ impl Negotiation {
         let domain = cx.policy.domain(&stream.domain);
         let mut sasl = sasl_context(stream, &self.stage, domain, &[], cx);
         match *hashing {
-            Hashing::Sasl(mut exchange) => {
-                let named = exchange.localpart().map(str::to_owned);
-                let step = exchange.hashed(outcome, &mut sasl);
-                self.stepped(exchange, step, named, cx);
+            Hashing::Sasl(mut running) => {
+                let step = running.exchange.hashed(outcome, &mut sasl);
+                self.stepped(running, step, cx);
             }
             Hashing::IqAuth(mut attempt) => {
                 let step = attempt.exchange.hashed(outcome, &mut sasl);
@@ -335,120 +339,5 @@ pub(super) fn sasl_context<'c>(
         iterations: domain.map_or(ITERATIONS_DEFAULT, |domain| domain.iterations),
         now: cx.now,
         legacy_plain: stream.dialect == Dialect::Xep0035,
-    }
-}
-
-/// Base64 as the dialect has it; none if there is no data at all. A lone `=` is data of zero length (§6.4.2).
-fn data(
-    head: &Head,
-    bytes: &[u8],
-    ns: &StreamNs,
-    dialect: Dialect,
-) -> Result<Option<Zeroizing<Vec<u8>>>, SaslCondition> {
-    if head.child_count() > 0 {
-        return Err(SaslCondition::MalformedRequest);
-    }
-    if head.is_empty_element() {
-        return Ok(None);
-    }
-    let tree = Tree::parse(bytes, head, ns).map_err(|_| SaslCondition::MalformedRequest)?;
-    let text = tree.root().text();
-    let text = match dialect {
-        Dialect::Rfc6120 => &*text,
-        Dialect::Xep0035 => text.trim_ascii(),
-    };
-    match (text, dialect) {
-        ("", _) => Ok(None),
-        ("=", _) => Ok(Some(Zeroizing::default())),
-        (text, Dialect::Rfc6120) => decoded(base64::decode_strict(text)),
-        (text, Dialect::Xep0035) => decoded(base64::decode_2045(text)),
-    }
-}
-
-fn decoded(data: Option<Zeroizing<Vec<u8>>>) -> Result<Option<Zeroizing<Vec<u8>>>, SaslCondition> {
-    data.map(Some).ok_or(SaslCondition::IncorrectEncoding)
-}
-
-/// Opens a SASL element in the stream's way of naming.
-pub(super) fn write_open(stream: &Stream, name: &str, out: &mut Vec<u8>) {
-    write_tag(stream, name, out);
-    out.push(b'>');
-}
-
-fn write_tag(stream: &Stream, name: &str, out: &mut Vec<u8>) {
-    out.push(b'<');
-    write_name(stream, name, out);
-    if stream.dialect == Dialect::Rfc6120 {
-        out.extend_from_slice(b" xmlns='");
-        out.extend_from_slice(NS_SASL.as_bytes());
-        out.push(b'\'');
-    }
-}
-
-/// Closes it.
-pub(super) fn write_close(stream: &Stream, name: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"</");
-    write_name(stream, name, out);
-    out.push(b'>');
-}
-
-fn write_name(stream: &Stream, name: &str, out: &mut Vec<u8>) {
-    if stream.dialect == Dialect::Xep0035 {
-        out.extend_from_slice(stream.sasl_prefix.as_bytes());
-        out.push(b':');
-    }
-    out.extend_from_slice(name.as_bytes());
-}
-
-fn write_element(stream: &Stream, name: &str, text: &str, out: &mut Vec<u8>) {
-    write_tag(stream, name, out);
-    if text.is_empty() {
-        out.extend_from_slice(b"/>");
-        return;
-    }
-    out.push(b'>');
-    out.extend_from_slice(text.as_bytes());
-    write_close(stream, name, out);
-}
-
-fn write_data(stream: &Stream, name: &str, data: &[u8], out: &mut Vec<u8>) {
-    write_element(stream, name, &base64::encode(data), out);
-}
-
-/// §6.4.6: data of zero length are a lone `=`, no data are nothing.
-fn write_success(stream: &Stream, data: Option<&[u8]>, out: &mut Vec<u8>) {
-    match data {
-        Some([]) => write_element(stream, "success", "=", out),
-        data => write_data(stream, "success", data.unwrap_or_default(), out),
-    }
-}
-
-/// XEP-0034 §2.4 has a text where RFC 6120 §6.5 has a condition.
-fn write_failure(stream: &Stream, condition: SaslCondition, out: &mut Vec<u8>) {
-    match stream.dialect {
-        Dialect::Xep0035 => write_element(stream, "failure", text(condition), out),
-        Dialect::Rfc6120 => {
-            write_open(stream, "failure", out);
-            out.push(b'<');
-            out.extend_from_slice(condition.name().as_bytes());
-            out.extend_from_slice(b"/>");
-            write_close(stream, "failure", out);
-        }
-    }
-}
-
-fn text(condition: SaslCondition) -> &'static str {
-    match condition {
-        SaslCondition::Aborted => "Aborted",
-        SaslCondition::AccountDisabled => "This account is disabled",
-        SaslCondition::CredentialsExpired => "These credentials have expired",
-        SaslCondition::EncryptionRequired => "This mechanism needs TLS",
-        SaslCondition::IncorrectEncoding => "This is not base64",
-        SaslCondition::InvalidAuthzid => "These credentials are not for that address",
-        SaslCondition::InvalidMechanism => "This mechanism was not offered",
-        SaslCondition::MalformedRequest => "The mechanism does not understand this",
-        SaslCondition::MechanismTooWeak => "This mechanism is too weak for that account",
-        SaslCondition::NotAuthorized => "Incorrect username or password",
-        SaslCondition::TemporaryAuthFailure => "Try again later",
     }
 }

@@ -10,7 +10,8 @@
 //! RFC 6120 §4.3.2, §5.4.1, §6.3.4, §6.4.1, §7.4; XEP-0034 §2.2; XEP-0440; XEP-0478.
 
 use super::interface::{DomainPolicy, HashSet};
-use super::{Dialect, Login, StartTls, Stream, auth};
+use super::wire::{write_close, write_open};
+use super::{Dialect, Login, StartTls, Stream};
 use crate::sasl::{BindingType, Credentials, Mechanism, Offer, ScramHash};
 
 /// What protects the stream, as far as mechanisms care.
@@ -138,13 +139,13 @@ fn write_sasl(stream: &Stream, out: &mut Vec<u8>) {
 
 /// XEP-0034 §2.2: behind the header, in the client's own prefix.
 fn write_mechanisms_2002(stream: &Stream, out: &mut Vec<u8>) {
-    auth::write_open(stream, "mechanisms", out);
+    write_open(stream, "mechanisms", out);
     for mechanism in &stream.offer.mechanisms {
-        auth::write_open(stream, "mechanism", out);
+        write_open(stream, "mechanism", out);
         out.extend_from_slice(mechanism.name().as_bytes());
-        auth::write_close(stream, "mechanism", out);
+        write_close(stream, "mechanism", out);
     }
-    auth::write_close(stream, "mechanisms", out);
+    write_close(stream, "mechanisms", out);
 }
 
 /// What is left after the login. The session element of RFC 3921 is for clients that insist on it.

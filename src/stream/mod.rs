@@ -37,6 +37,7 @@ mod reply;
 mod starttls;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use header::LANG_BYTES_MAX;
 pub use interface::{
@@ -71,7 +72,7 @@ enum State {
     /// TLS is being set up.
     Handshaking,
     /// A SASL mechanism wants the client's next word.
-    Exchanging(Box<Exchange>),
+    Exchanging(Box<Running>),
     /// A password is on the hashing thread, the gate shut.
     Hashing(Box<Hashing>),
     /// XEP-0034: the mechanism's last word went out as a challenge, which the client must acknowledge.
@@ -86,10 +87,18 @@ enum State {
     Closing,
 }
 
+/// A SASL mechanism at work.
+#[derive(Debug)]
+struct Running {
+    exchange: Exchange,
+    /// The account that it tries, once it has named one.
+    localpart: Option<String>,
+}
+
 /// What waits for the hashing thread.
 #[derive(Debug)]
 enum Hashing {
-    Sasl(Exchange),
+    Sasl(Running),
     IqAuth(legacy::Attempt),
 }
 
