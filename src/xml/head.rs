@@ -179,9 +179,8 @@ impl Head {
 
     /// The declarations on the top tag, as (prefix, namespace); the default namespace has the empty prefix.
     pub fn declarations<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'a> {
-        self.bindings(bytes).map(|binding| {
-            (as_str(binding.prefix.of(bytes)), unescape(binding.uri.of(bytes), Place::Value))
-        })
+        self.bindings(bytes)
+            .map(|binding| (as_str(binding.prefix.of(bytes)), unescape(binding.uri.of(bytes), Place::Value)))
     }
 
     fn bindings<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Binding> + use<'a> {
@@ -228,8 +227,8 @@ impl Head {
         !self.header_prefixes.is_empty()
     }
 
-    /// Whether xml5ever would change the text of this frame: references to U+0080–U+009F, or raw tab, CR or LF in
-    /// an attribute value.
+    /// Whether xml5ever would change the text of this frame: references to U+0080–U+009F, raw CR, or raw tab or LF
+    /// in an attribute value.
     #[must_use]
     pub fn needs_normalising(&self) -> bool {
         self.needs_normalising
