@@ -129,6 +129,8 @@ impl From<XmlError> for StreamCondition {
             | XmlError::TooManyAttributes { .. }
             | XmlError::TooManyNamespaces { .. }
             | XmlError::TooManyElements { .. } => Self::PolicyViolation,
+            // The scanner accepted what the parser does not: our bug, not the peer's.
+            XmlError::ParserDisagrees { .. } => Self::InternalServerError,
         }
     }
 }

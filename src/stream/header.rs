@@ -143,7 +143,7 @@ fn domain<'p>(
 }
 
 fn from(head: &Head, bytes: &[u8]) -> Result<Option<Jid>, StreamCondition> {
-    let Some(from) = head.attr(bytes, "from") else { return Ok(None) };
+    let Some(from) = head.attr(bytes, "from").filter(|from| !from.is_empty()) else { return Ok(None) };
     let from = Jid::parse(&from).map_err(|_| StreamCondition::InvalidFrom)?;
     Ok(Some(from.to_bare()))
 }

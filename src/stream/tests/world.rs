@@ -418,9 +418,14 @@ impl Link {
         self.input(Input::Bound(&jid));
     }
 
-    /// What was written since the last time, ids as `ID`.
+    /// What was written since the last time.
+    pub(super) fn take_raw(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.out)).unwrap()
+    }
+
+    /// The same with the stream's id as `ID`.
     pub(super) fn take(&mut self) -> String {
-        let text = String::from_utf8(std::mem::take(&mut self.out)).unwrap();
+        let text = self.take_raw();
         let Some((before, rest)) = text.split_once(" id='").filter(|_| text.contains("<stream:stream ")) else {
             return text;
         };
