@@ -15,6 +15,7 @@ use crate::transport::{TlsInfo, TlsVersion};
 use crate::xml::{Expect, Scan, Step, XmlLimits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
 
 pub(super) const STREAMS: &str = "http://etherx.jabber.org/streams";
 pub(super) const TLS_2002: &str = "http://www.ietf.org/rfc/rfc2595.txt";
@@ -155,9 +156,11 @@ impl World {
     pub(super) fn new() -> Self {
         let mut people = People { offered: HashSet::BOTH, ..People::default() };
         let users = [("juliet", "r0m30myr0m30"), ("rob", "secret"), ("bill", "Calli0pe")];
-        for (user, password) in users {
-            let credentials = Credentials { keys: keys(password, &ScramHash::ALL), disabled: false };
-            people.accounts.insert(user.to_owned(), credentials);
+        // PBKDF2 is slow by purpose: once for all tests.
+        static KEYS: OnceLock<Vec<Vec<ScramKeys>>> = OnceLock::new();
+        let keys = KEYS.get_or_init(|| users.iter().map(|(_, password)| keys(password, &ScramHash::ALL)).collect());
+        for ((user, _), keys) in users.iter().zip(keys) {
+            people.accounts.insert((*user).to_owned(), Credentials { keys: keys.clone(), disabled: false });
         }
         let mut random = Random::seeded(1);
         Self {
