@@ -37,6 +37,11 @@ pub struct Ticket(u64);
 impl Ticket {
     /// Depends on nothing; always durable.
     pub const NONE: Self = Self(0);
+
+    /// The number itself: later tickets have higher ones.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// A parked frame's place in the store. Never reused.
