@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most ranges that travel to the storage thread as one batch: one read transaction stays short.
 pub const FETCH_BATCH_MAX: usize = 256;
+/// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
+pub const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The first wait before a failed commit is tried again.
 pub const RETRY_MS_MIN: u64 = 100;
 /// The longest wait before a failed commit is tried again.
@@ -336,7 +338,9 @@ impl Store {
     /// At most one commit and one fetch are out at a time; what comes meanwhile goes with the next.
     pub fn submit(&mut self, now_ms: u64, out: &mut Vec<Request>) {
         if !self.wanted.is_empty() && !self.is_fetching {
-            let count = self.wanted.len().min(FETCH_BATCH_MAX);
+            // Never none: a frame that holds rows may need more of them to finish.
+            let batch_max = if self.fetched_bytes > FETCHED_BYTES_MAX { 1 } else { FETCH_BATCH_MAX };
+            let count = self.wanted.len().min(batch_max);
             out.push(Request::Fetch(self.wanted.drain(..count).collect()));
             self.is_fetching = true;
         }
@@ -386,6 +390,11 @@ impl Store {
     fn fetched(&mut self, want: Want, rows: Rows, woken: &mut Woken) {
         // Released meanwhile: nobody waits.
         let Some(pieces) = self.parked.get_mut(&want.id) else { return };
+        if rows.rows.is_empty() && !rows.complete {
+            // The ranges before it used the batch up.
+            self.wanted.push_back(want);
+            return;
+        }
         let piece = Piece::new(want.range, rows);
         self.fetched_bytes += piece.bytes();
         pieces.push(piece);
