@@ -10,9 +10,9 @@
 //! Quick repair is on: it costs a commit its second fsync, and makes the open after a crash read a few
 //! pages instead of the whole file.
 
+use super::flight::retry_ms;
 use super::keys::{Key, Table};
 use super::lock::{LockFile, private};
-use super::store::retry_ms;
 use super::{Batch, Engine, FETCH_BYTES_MAX, KeyRange, Row, Rows, StoreError};
 use crate::clock::Clock;
 use redb::backends::FileBackend;

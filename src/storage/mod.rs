@@ -16,6 +16,7 @@ mod batch;
 mod disk;
 mod error;
 mod faulty;
+mod flight;
 pub mod keys;
 mod lock;
 mod memory;
@@ -29,11 +30,12 @@ pub use batch::Batch;
 pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
 pub use error::StoreError;
 pub use faulty::{Faults, Faulty};
+pub use flight::{RETRY_MS_MAX, RETRY_MS_MIN};
 pub use memory::Memory;
 pub use range::{KeyRange, Row, Rows};
 pub use store::{
-    FETCH_BATCH_MAX, FETCHED_BYTES_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, RETRY_MS_MAX, RETRY_MS_MIN, Store,
-    StoreCounters, StoreFull, Ticket, Woken,
+    FETCH_BATCH_MAX, FETCHED_BYTES_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, Store, StoreCounters, StoreFull,
+    Ticket, Woken,
 };
 pub use thread::Thread;
 
