@@ -246,8 +246,7 @@ fn oversize_records() {
 
 /// A pair past its handshake whose client lets its keys be taken.
 fn established(world: &World, domains: &TlsDomains, version: &'static SupportedProtocolVersion) -> (Pair, TlsVersion) {
-    let mut client = ClientSettings::versions(&world.ca, &[version]);
-    client.config.enable_secret_extraction = true;
+    let client = ClientSettings::open(&world.ca, version);
     let mut pair = Pair::new(client.connect(DOMAIN), domains.session(None, false).unwrap());
     let info = pair.handshake();
     (pair, info.version)
