@@ -83,6 +83,16 @@ pub trait Engine: Send {
     }
 }
 
+impl<E: Engine + ?Sized> Engine for Box<E> {
+    fn fetch(&mut self, ranges: &[KeyRange]) -> Result<Vec<Rows>, StoreError> {
+        (**self).fetch(ranges)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        (**self).commit(batch)
+    }
+}
+
 /// Work for the storage thread.
 #[derive(Clone, Debug)]
 pub enum Request {

@@ -320,10 +320,15 @@ impl Store {
 
     /// Forgets a parked frame that will not run again, such as a closed connection's.
     pub fn release(&mut self, id: FetchId) {
-        if let Some(pieces) = self.parked.remove(&id) {
-            self.fetched_bytes -= pieces.iter().map(Piece::bytes).sum::<usize>();
+        if self.unpark(id) {
             self.wanted.retain(|want| want.id != id);
         }
+    }
+
+    fn unpark(&mut self, id: FetchId) -> bool {
+        let Some(pieces) = self.parked.remove(&id) else { return false };
+        self.fetched_bytes -= pieces.iter().map(Piece::bytes).sum::<usize>();
+        true
     }
 
     /// The end of a tick: hands over what was written, as one unit, and what is missed, as one batch.
@@ -370,7 +375,7 @@ impl Store {
             Completion::FetchFailed { ids, error } => {
                 self.is_fetching = false;
                 self.counters.fetches_failed += 1;
-                woken.failed.extend(ids.into_iter().filter(|id| self.parked.remove(id).is_some()));
+                woken.failed.extend(ids.into_iter().filter(|id| self.unpark(*id)));
                 woken.faults.push(error);
             }
             Completion::Committed(ticket) => self.committed(ticket, woken),
