@@ -138,6 +138,8 @@ impl Own {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(format!("{limit}exec \"$0\" \"$@\"")).arg(&self.binary);
         shell.arg("--config").arg(self.config()).current_dir(&self.folder).stdin(Stdio::null());
+        // What somebody wants to see of their own server would slow this one down.
+        shell.env_remove("RUST_LOG");
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = shell.stdout(log.try_clone()?).stderr(log).spawn()?;
         let pid = child.id();
