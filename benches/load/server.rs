@@ -179,9 +179,13 @@ impl Own {
     /// Ends it politely, then not.
     fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let polite = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
         let clock = Clock::start();
-        while polite.is_ok() && matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
+        if matches!(child.try_wait(), Ok(None)) {
+            let kill = format!("kill -TERM {}", child.id());
+            // If there is no shell, it is not asked politely.
+            let _ = Command::new("/bin/sh").arg("-c").arg(kill).stderr(Stdio::null()).status();
+        }
+        while matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
             pause(10);
         }
         // Both fail only when it has ended.
