@@ -44,18 +44,14 @@ fn skip(run: &[u8], mark: impl Fn(u64) -> u64) -> usize {
 #[inline]
 pub(super) fn plain_text(run: &[u8]) -> usize {
     // `<` and `>` differ in one bit only, so that one comparison finds both.
-    skip(run, |word| {
-        unusual(word) | zeros(word ^ lanes(b'&')) | zeros((word | lanes(2)) ^ lanes(b'>'))
-    })
+    skip(run, |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros((word | lanes(2)) ^ lanes(b'>')))
 }
 
 /// How many bytes of `run` are a plain attribute value: printable ASCII without `<`, `&` and `quote`.
 #[inline]
 pub(super) fn plain_value(run: &[u8], quote: u8) -> usize {
     let quotes = lanes(quote);
-    skip(run, |word| {
-        unusual(word) | zeros(word ^ lanes(b'&')) | zeros(word ^ lanes(b'<')) | zeros(word ^ quotes)
-    })
+    skip(run, |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros(word ^ lanes(b'<')) | zeros(word ^ quotes))
 }
 
 /// The code point at `bytes[at]`, which is not ASCII, and its length; `None` if it is cut off so far.

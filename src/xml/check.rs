@@ -164,7 +164,8 @@ impl Scan {
 
     /// The same written name twice on one tag.
     fn refuse_repeated_name(&self, bytes: &[u8]) -> Result<(), XmlError> {
-        let is_repeated = |attr: &Attr| attr.name.len == self.name.len && attr.name.whole(bytes) == self.name.whole(bytes);
+        let is_repeated =
+            |attr: &Attr| attr.name.len == self.name.len && attr.name.whole(bytes) == self.name.whole(bytes);
         if self.attrs.iter().any(is_repeated) {
             return Err(XmlError::DuplicateAttribute { offset: at(self.pos) });
         }

@@ -171,13 +171,7 @@ impl Scan {
     ///
     /// The first fault, at the earliest byte. The scan is then spent: it repeats the fault until
     /// [`restart`](Self::restart); close the stream.
-    pub fn step(
-        &mut self,
-        bytes: &[u8],
-        expect: Expect,
-        ns: &StreamNs,
-        limits: &XmlLimits,
-    ) -> Result<Step, XmlError> {
+    pub fn step(&mut self, bytes: &[u8], expect: Expect, ns: &StreamNs, limits: &XmlLimits) -> Result<Step, XmlError> {
         match self.state {
             State::Running => {}
             State::Complete => self.restart(),

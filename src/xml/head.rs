@@ -179,9 +179,8 @@ impl Head {
 
     /// The declarations on the top tag, as (prefix, namespace); the default namespace has the empty prefix.
     pub fn declarations<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'a> {
-        self.bindings(bytes).map(|binding| {
-            (as_str(binding.prefix.of(bytes)), unescape(binding.uri.of(bytes), Place::Value))
-        })
+        self.bindings(bytes)
+            .map(|binding| (as_str(binding.prefix.of(bytes)), unescape(binding.uri.of(bytes), Place::Value)))
     }
 
     fn bindings<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Binding> + use<'a> {

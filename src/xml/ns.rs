@@ -187,9 +187,7 @@ pub(super) struct Binding {
 pub(super) fn means(raw: &[u8], text: &str) -> bool {
     // A reference is longer than what it stands for.
     raw == text.as_bytes()
-        || raw.len() > text.len()
-            && memchr::memchr(b'&', raw).is_some()
-            && Meaning::of_value(raw).eq(text.chars())
+        || raw.len() > text.len() && memchr::memchr(b'&', raw).is_some() && Meaning::of_value(raw).eq(text.chars())
 }
 
 /// Whether Namespaces in XML forbids binding `prefix` (empty: the default) to the raw value `uri`.
