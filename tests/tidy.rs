@@ -470,7 +470,7 @@ fn stripping_leaves_code_alone() {
         ("a // b\nc", "a     \nc"),
         ("a /* b */ c", "a         c"),
         ("x(\"a\\\"b\", y)", "x(      , y)"),
-        ("r#\"a\"b\"# c", "          c"),
+        ("r#\"a\"b\"# c", "         c"),
         ("'a' 'b: &'static str", "    'b: &'static str"),
         ("'\\'' c", "     c"),
         ("her\"a\"", "her   "),
