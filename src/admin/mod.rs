@@ -31,6 +31,8 @@ pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
 pub const CONTROL_TIMEOUT_S: u64 = 10;
 /// Control connections at the same time.
 pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Names of hosted domains told where one was asked for that is not.
+pub const HOSTED_SHOWN_MAX: usize = 8;
 /// What the addresses of one page may take of the line, escapes included.
 const PAGE_BYTES_MAX: usize = 48 * 1024;
 
@@ -191,9 +193,6 @@ pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Res
         Change::Full => Answer::Refused(Refusal::Busy),
     })
 }
-
-/// Names of hosted domains shown where one was asked for that is not.
-const HOSTED_SHOWN_MAX: usize = 8;
 
 /// The account with these credentials. A password newly set opens a disabled account only if they say so.
 fn account(credentials: &Credentials) -> Account {

@@ -229,3 +229,161 @@ fn decode_counters(row: &[u8]) -> Counters {
         |at: usize| row.get(at * 8..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_be_bytes(*bytes));
     Counters { accounts: number(0), with_sha1: number(1), with_sha256: number(2) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::storage::{Engine, Memory, offline};
+    use std::collections::BTreeMap;
+
+    fn account(has_sha1: bool, has_sha256: bool, credentials: &[u8]) -> Account {
+        let summary = Summary { has_sha1, has_sha256, disabled: false };
+        Account { summary, credentials: credentials.to_vec() }
+    }
+
+    fn run<T>(engine: &mut Memory, handler: impl FnMut(&mut Store) -> Result<T, Miss>) -> T {
+        offline::run(engine, handler).unwrap()
+    }
+
+    #[test]
+    fn an_account_is_made_read_changed_and_removed() {
+        let engine = &mut Memory::new();
+        let (one, two) = (account(true, false, b"one"), account(true, true, b"two"));
+        assert_eq!(run(engine, |store| get(store, "localhost", "romeo")), None);
+        assert_eq!(run(engine, |store| set(store, "localhost", "romeo", &one)), Change::Absent);
+        assert_eq!(run(engine, |store| delete(store, "localhost", "romeo")), Change::Absent);
+        assert_eq!(run(engine, |store| offered(store, "localhost")), Counters::default());
+        assert_eq!(run(engine, |store| create(store, "localhost", "romeo", &one)), Change::Done);
+        assert_eq!(run(engine, |store| create(store, "localhost", "romeo", &two)), Change::Exists);
+        assert_eq!(run(engine, |store| get(store, "localhost", "romeo")), Some(one));
+        assert_eq!(run(engine, |store| get(store, "elsewhere", "romeo")), None, "a domain has its own users");
+        let counters = run(engine, |store| offered(store, "localhost"));
+        assert_eq!(counters, Counters { accounts: 1, with_sha1: 1, with_sha256: 0 });
+        assert!(counters.all_have_sha1() && !counters.all_have_sha256());
+        assert_eq!(run(engine, |store| set(store, "localhost", "romeo", &two)), Change::Done);
+        assert_eq!(run(engine, |store| get(store, "localhost", "romeo")), Some(two));
+        assert!(run(engine, |store| offered(store, "localhost")).all_have_sha256());
+        assert_eq!(run(engine, |store| delete(store, "localhost", "romeo")), Change::Done);
+        assert_eq!(run(engine, |store| get(store, "localhost", "romeo")), None);
+        assert_eq!(run(engine, |store| offered(store, "localhost")), Counters::default());
+    }
+
+    #[test]
+    fn a_list_is_read_in_pages_of_one_domain() {
+        let engine = &mut Memory::new();
+        let names: Vec<String> = (0..600).map(|number| format!("user{number:04}")).collect();
+        for (domain, name) in names.iter().map(|name| ("a.example", name)).chain([("a", &names[0]), ("b", &names[1])]) {
+            let made = run(engine, |store| create(store, domain, name, &account(false, true, b"")));
+            assert_eq!(made, Change::Done);
+        }
+        let (mut listed, mut pages) = (Vec::new(), Vec::new());
+        loop {
+            let after: Option<String> = listed.last().cloned();
+            let page = run(engine, |store| list(store, "a.example", after.as_deref(), 1000));
+            pages.push(page.len());
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.iter().all(|(_, summary)| summary.has_sha256 && !summary.has_sha1));
+            listed.extend(page.into_iter().map(|(name, _)| name));
+        }
+        assert_eq!(listed, names);
+        assert_eq!(pages, [256, 256, 88, 0]);
+        let page = run(engine, |store| list(store, "a.example", Some("user0001x"), 2));
+        assert_eq!(page.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["user0002", "user0003"]);
+        assert_eq!(run(engine, |store| list(store, "a.example", None, 0)), []);
+    }
+
+    #[test]
+    fn the_counters_are_what_counting_would_say() {
+        let engine = &mut Memory::new();
+        let mut random = Random::seeded(1);
+        let mut model: BTreeMap<String, Account> = BTreeMap::new();
+        for _ in 0..2000 {
+            let mut below = |bound: u64| random.next_u64() % bound;
+            let name = format!("user{}", below(8));
+            let new = account(below(2) == 0, below(2) == 0, &[below(256) as u8]);
+            let is_there = model.contains_key(&name);
+            let (change, expected) = match below(3) {
+                0 if is_there => (run(engine, |store| create(store, "d", &name, &new)), Change::Exists),
+                0 => (run(engine, |store| create(store, "d", &name, &new)), Change::Done),
+                1 if is_there => (run(engine, |store| set(store, "d", &name, &new)), Change::Done),
+                1 => (run(engine, |store| set(store, "d", &name, &new)), Change::Absent),
+                _ if is_there => (run(engine, |store| delete(store, "d", &name)), Change::Done),
+                _ => (run(engine, |store| delete(store, "d", &name)), Change::Absent),
+            };
+            assert_eq!(change, expected);
+            if change == Change::Done {
+                let written = run(engine, |store| get(store, "d", &name));
+                match &written {
+                    Some(account) => drop(model.insert(name, account.clone())),
+                    None => drop(model.remove(&name)),
+                }
+                assert!(written.is_none_or(|account| account == new));
+            }
+            let count = |of: fn(&Summary) -> bool| model.values().filter(|account| of(&account.summary)).count() as u64;
+            let counted = Counters {
+                accounts: model.len() as u64,
+                with_sha1: count(|summary| summary.has_sha1),
+                with_sha256: count(|summary| summary.has_sha256),
+            };
+            assert_eq!(run(engine, |store| offered(store, "d")), counted);
+        }
+    }
+
+    #[test]
+    fn two_new_accounts_in_one_tick_are_both_counted() {
+        let engine = &mut Memory::new();
+        let made = run(engine, |store| {
+            let first = create(store, "d", "romeo", &account(true, true, b""))?;
+            Ok([first, create(store, "d", "juliet", &account(true, false, b""))?])
+        });
+        assert_eq!(made, [Change::Done; 2]);
+        let counters = run(engine, |store| offered(store, "d"));
+        assert_eq!(counters, Counters { accounts: 2, with_sha1: 2, with_sha256: 1 });
+    }
+
+    #[test]
+    fn a_full_overlay_changes_neither_the_account_nor_the_counters() {
+        let mut store = Store::new(300);
+        let mut engine = Memory::new();
+        let handler =
+            |store: &mut Store, bytes: usize| create(store, "d", "romeo", &account(true, true, &vec![0; bytes]));
+        let mut change = Change::Absent;
+        let mut parked = None;
+        for bytes in [400, 400, 400, 10, 10, 10] {
+            match parked {
+                Some(id) => store.resume(id),
+                None => store.begin(),
+            }
+            parked = match handler(&mut store, bytes) {
+                Ok(outcome) => {
+                    change = outcome;
+                    store.finish();
+                    None
+                }
+                Err(miss) => Some(store.abandon(miss)),
+            };
+            crate::storage::pump(&mut store, &mut engine, 0, &mut crate::storage::Woken::default());
+            if bytes == 400 && parked.is_none() {
+                assert_eq!(change, Change::Full);
+                assert!(engine.range(&crate::storage::KeyRange::under(b"", 9)).unwrap().rows.is_empty());
+            }
+        }
+        assert_eq!(change, Change::Done);
+        assert_eq!(engine.range(&crate::storage::KeyRange::under(b"", 9)).unwrap().rows.len(), 2);
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_logs_nobody_in() {
+        for row in [&b""[..], b"\x01", b"\x02\x03secret", b"\xFF"] {
+            let account = decode(row);
+            assert!(account.summary.disabled && account.credentials.is_empty(), "{row:?}");
+        }
+        let mut account = account(false, true, b"keys");
+        account.summary.disabled = true;
+        assert_eq!(decode(&encode(&account)), account);
+        assert_eq!(decode_counters(b"\0\0"), Counters::default());
+    }
+}

@@ -16,6 +16,9 @@ use std::net::Ipv6Addr;
 
 /// Largest label in the form that DNS carries (RFC 1034 §3.1).
 const LABEL_BYTES_MAX: usize = 63;
+/// Largest label that is looked at: the most that a valid one could be before it is mapped, and then some.
+/// Turning a label into its A-form takes the square of its length.
+const LABEL_INPUT_BYTES_MAX: usize = 8 * LABEL_BYTES_MAX;
 /// Largest name in the form that DNS carries, without the final dot.
 const NAME_BYTES_MAX: usize = 253;
 
@@ -69,6 +72,9 @@ pub(super) fn slow(input: &str) -> Result<Cow<'_, str>, PartFault> {
 }
 
 fn prepare_name(name: &str) -> Result<String, PartFault> {
+    if name.split('.').any(|label| label.len() > LABEL_INPUT_BYTES_MAX) {
+        return Err(PartFault::TooLong);
+    }
     if precis::has_too_many_contextual(name) {
         return Err(PartFault::Disallowed);
     }

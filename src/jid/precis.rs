@@ -94,6 +94,8 @@ pub(super) fn has_too_many_contextual(input: &str) -> bool {
 fn check_input(input: &str) -> Result<(), PartFault> {
     match input.len() {
         0 => Err(PartFault::Empty),
+        // ASCII never shrinks.
+        length if length > JID_PART_BYTES_MAX && input.is_ascii() => Err(PartFault::TooLong),
         length if length > JID_PART_INPUT_BYTES_MAX => Err(PartFault::TooLong),
         _ if has_too_many_contextual(input) => Err(PartFault::Disallowed),
         _ => Ok(()),

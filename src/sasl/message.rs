@@ -236,7 +236,7 @@ mod tests {
                 text.push_str(pieces[(random.next_u64() % 16) as usize]);
             }
             let mut bytes = text.into_bytes();
-            if random.next_u64() % 4 == 0 {
+            if random.next_u64().is_multiple_of(4) {
                 bytes.push(random.next_u64() as u8);
             }
             let _ = ClientFinal::parse(&bytes);

@@ -10,6 +10,9 @@
 //!
 //! RFC 5802, RFC 7677, RFC 9266, RFC 5929 §4; XEP-0474 for `h=`.
 
+#[cfg(test)]
+mod tests;
+
 use super::exchange;
 use super::keys::{SALT_BYTES, ScramHash, ScramKeys};
 use super::message::{ChannelFlag, ClientFinal, ClientFirst};
@@ -77,9 +80,13 @@ pub(super) fn first(
         },
     };
     let nonce = format!("{}{nonce}", message.nonce);
-    let offered = base64::encode(hash.digest(cx.offer.downgrade_input().as_bytes()));
     let salt = base64::encode(&keys.salt);
-    let server_first = format!("r={nonce},s={salt},i={},h={offered}", keys.iterations);
+    let mut server_first = format!("r={nonce},s={salt},i={}", keys.iterations);
+    if !cx.offer.mechanisms.is_empty() {
+        let offered = hash.digest(cx.offer.downgrade_input().as_bytes());
+        server_first.push_str(",h=");
+        server_first.push_str(&base64::encode(offered));
+    }
     let signed = format!("{},{server_first},", message.bare);
     let localpart = localpart.into_owned();
     let pending =

@@ -81,11 +81,6 @@ impl Handshake {
         self.seen().fault
     }
 
-    /// Whether a ClientHello was understood. Until then everything we send is in the clear.
-    pub(super) fn is_answered(&self) -> bool {
-        self.seen().domain.is_some()
-    }
-
     /// The hash for `tls-server-end-point` of what was sent.
     pub(super) fn server_end_point(&self, domain: Option<usize>) -> Option<Vec<u8>> {
         self.set.get(domain?)?.server_end_point.clone()

@@ -197,7 +197,7 @@ impl Scan {
                 }
                 b'<' => return Err(XmlError::NotWellFormed { offset: at(self.pos) }),
                 b'&' => self.reference(bytes)?,
-                b'\t' | b'\r' | b'\n' => {
+                b'\t' | b'\n' => {
                     self.head.needs_normalising = true;
                     self.character(bytes, byte)?
                 }

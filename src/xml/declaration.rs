@@ -52,14 +52,16 @@ impl<'a> Reader<'a> {
         self.spaces()?;
         self.literal(b"version")?;
         self.version()?;
-        if self.spaces()? && self.peek()? == b'e' {
+        let mut was_spaced = self.spaces()?;
+        if was_spaced && self.peek()? == b'e' {
             self.literal(b"encoding")?;
             self.encoding()?;
-            self.spaces()?;
+            was_spaced = self.spaces()?;
         }
-        if self.peek()? == b's' && is_space(self.bytes[self.at - 1]) {
-            self.literal(b"standalone")?;
-            return Err(Stop::Fault(XmlError::Restricted { offset: self.at as u32 }));
+        if was_spaced && self.peek()? == b's' {
+            self.literal(b"standalon")?;
+            self.need(|byte| byte != b'e', |offset| XmlError::Restricted { offset })?;
+            return Err(Stop::Fault(XmlError::NotWellFormed { offset: self.at as u32 - 1 }));
         }
         self.literal(b"?>")?;
         Ok(self.at)
@@ -86,7 +88,7 @@ impl<'a> Reader<'a> {
             let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
             self.need(is_allowed, |offset| XmlError::NotWellFormed { offset })?;
         }
-        if !self.bytes[start..self.at].eq_ignore_ascii_case(b"UTF-8") {
+        if !self.bytes.get(start..self.at).is_some_and(|name| name.eq_ignore_ascii_case(b"UTF-8")) {
             return Err(Stop::Fault(XmlError::UnsupportedEncoding { offset: self.at as u32 }));
         }
         self.at += 1;

@@ -65,6 +65,8 @@ faults! {
     TooManyNamespaces => "too many namespace declarations",
     /// The frame has more elements than `elements_max`.
     TooManyElements => "too many elements",
+    /// The tree's parser objects to what the scanner accepted: a bug of ours, never the peer's.
+    ParserDisagrees => "the parser disagrees with the scanner",
 }
 
 impl fmt::Display for XmlError {

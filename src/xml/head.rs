@@ -227,8 +227,8 @@ impl Head {
         !self.header_prefixes.is_empty()
     }
 
-    /// Whether xml5ever would change the text of this frame: references to U+0080–U+009F, or raw tab, CR or LF in
-    /// an attribute value.
+    /// Whether xml5ever would change the text of this frame: references to U+0080–U+009F, raw CR, or raw tab or LF
+    /// in an attribute value.
     #[must_use]
     pub fn needs_normalising(&self) -> bool {
         self.needs_normalising

@@ -21,13 +21,19 @@ mod framer;
 mod head;
 mod names;
 mod ns;
+mod relay;
 mod text;
+mod tree;
 mod unescape;
+mod write;
 
 pub use error::XmlError;
 pub use framer::{Expect, Scan, Step};
 pub use head::{CHILDREN_KEPT_MAX, Child, Head};
 pub use ns::{CLIENT, STREAMS, StreamNs, XML, XMLNS};
+pub use relay::relay;
+pub use tree::{Element, Tree};
+pub use write::{WRITER_DEPTH_MAX, Writer, escape, escape_attr};
 
 /// Largest tag, from `<` to `>`. Guessed: a hundred times what clients send.
 pub const TAG_BYTES_MAX: u32 = 8 * 1024;

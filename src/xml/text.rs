@@ -71,7 +71,11 @@ impl Scan {
     /// Steps over one character that is not plain; false if it is cut off so far.
     pub(super) fn character(&mut self, bytes: &[u8], byte: u8) -> Result<bool, XmlError> {
         match byte {
-            0x20..=0x7F | b'\t' | b'\n' | b'\r' => self.pos += 1,
+            b'\r' => {
+                self.head.needs_normalising = true;
+                self.pos += 1;
+            }
+            0x20..=0x7F | b'\t' | b'\n' => self.pos += 1,
             0..=0x1F => return Err(XmlError::BadCharacter { offset: at(self.pos) }),
             0x80.. => match chars::decode(bytes, self.pos)? {
                 Some((_, len)) => self.pos += len,
