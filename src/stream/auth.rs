@@ -17,7 +17,7 @@
 use super::element::Verb;
 use super::error::StreamCondition;
 use super::interface::{Ask, Context, DomainPolicy, Parked};
-use super::wire::{data, named, write_data, write_failure, write_success};
+use super::wire::{data, named, write_data, write_failure, write_second_failure, write_success};
 use super::{Account, Dialect, Hashing, Login, Negotiation, Running, Secured, Stage, State, Stream};
 use crate::jid::Jid;
 use crate::sasl::{
@@ -39,13 +39,7 @@ impl Drop for Secured {
 
 impl Negotiation {
     /// A SASL element in the stream's own dialect.
-    pub(super) fn sasl(
-        &mut self,
-        verb: Verb,
-        head: &Head,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Result<(), Parked> {
+    pub(super) fn sasl(&mut self, verb: Verb, head: &Head, bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Parked> {
         let Some(stream) = &self.stream else { return Ok(()) };
         match (stream.login, &self.state, verb) {
             // §6.4.6: on this stream it is not a question any more.
@@ -54,7 +48,7 @@ impl Negotiation {
             (Login::Password | Login::Nothing, ..) => self.fail(cx, StreamCondition::UnsupportedStanzaType, None),
             (Login::TlsFirst, ..) => self.reject(SaslCondition::EncryptionRequired, cx),
             // XEP-0034 §2.4: after success, every further attempt simply fails.
-            (Login::Sasl, State::LoggedIn, _) => write_failure(stream, SaslCondition::NotAuthorized, cx.out),
+            (Login::Sasl, State::LoggedIn, _) => write_second_failure(stream, cx.out),
             (Login::Sasl, _, Verb::Abort) => {
                 self.tries.sasl_failed = true;
                 write_failure(stream, SaslCondition::Aborted, cx.out);

@@ -79,9 +79,8 @@ fn both_channel_bindings_log_in() {
 
 #[test]
 fn a_header_is_answered_as_it_asks() {
-    let header = |attributes: &str| {
-        format!("<stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' {attributes}>")
-    };
+    let header =
+        |attributes: &str| format!("<stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' {attributes}>");
     let rows = [
         // (asked, our attributes behind the namespaces)
         ("to='capulet.example' version='1.0'", "from='capulet.example' id='ID' version='1.0' xml:lang='en'"),
@@ -92,16 +91,12 @@ fn a_header_is_answered_as_it_asks() {
             "to='capulet.example' version='1.0' from='Juliet@capulet.example/x' id='mine' xml:lang='de-CH'",
             "from='capulet.example' id='ID' to='juliet@capulet.example' version='1.0' xml:lang='en'",
         ),
-        (
-            "to='montague.example' version='1.0' from=''",
-            "from='montague.example' id='ID' version='1.0' xml:lang='en'",
-        ),
+        ("to='montague.example' version='1.0' from=''", "from='montague.example' id='ID' version='1.0' xml:lang='en'"),
     ];
     for (asked, answered) in rows {
         let answer = Link::new(World::new()).ask(&header(asked));
-        let start = format!(
-            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' {answered}>"
-        );
+        let start =
+            format!("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='{STREAMS}' {answered}>");
         assert!(answer.starts_with(&start), "{asked}: {answer}");
     }
 }
@@ -127,22 +122,55 @@ fn ids_are_fresh_after_each_restart() {
 fn what_a_header_may_not_say() {
     let rows = [
         // RFC 6120 §4.9.3.10
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://wrong.example' to='capulet.example' version='1.0'>", "invalid-namespace"),
-        ("<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>", "invalid-namespace"),
-        ("<stream:stream xmlns='http://wrong.example' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>", "invalid-namespace"),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://wrong.example' to='capulet.example' version='1.0'>",
+            "invalid-namespace",
+        ),
+        (
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>",
+            "invalid-namespace",
+        ),
+        (
+            "<stream:stream xmlns='http://wrong.example' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>",
+            "invalid-namespace",
+        ),
         ("<stream xmlns='jabber:client' to='capulet.example' version='1.0'>", "invalid-namespace"),
-        ("<stream:strom xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>", "bad-format"),
+        (
+            "<stream:strom xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>",
+            "bad-format",
+        ),
         // §4.9.3.6
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='verona.example' version='1.0'>", "host-unknown"),
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>", "host-unknown"),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='verona.example' version='1.0'>",
+            "host-unknown",
+        ),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>",
+            "host-unknown",
+        ),
         // §4.9.3.7
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='' version='1.0'>", "improper-addressing"),
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='a@capulet.example' version='1.0'>", "improper-addressing"),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='' version='1.0'>",
+            "improper-addressing",
+        ),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='a@capulet.example' version='1.0'>",
+            "improper-addressing",
+        ),
         // §4.9.3.9
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='@' to='capulet.example' version='1.0'>", "invalid-from"),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='@' to='capulet.example' version='1.0'>",
+            "invalid-from",
+        ),
         // §4.9.3.25
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='one'>", "unsupported-version"),
-        ("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1'>", "unsupported-version"),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='one'>",
+            "unsupported-version",
+        ),
+        (
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1'>",
+            "unsupported-version",
+        ),
         // §4.9.3.22, §4.9.3.18, §4.9.3.13
         ("<?xml version='1.0' encoding='ISO-8859-1'?>", "unsupported-encoding"),
         ("<!DOCTYPE stream>", "restricted-xml"),
@@ -317,9 +345,8 @@ fn no_way_in() {
 
 #[test]
 fn base64_is_strict() {
-    let element = |text: &str| {
-        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{text}</auth>")
-    };
+    let element =
+        |text: &str| format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{text}</auth>");
     let rows = [
         (" AHJvYgBzZWNyZXQ=", "incorrect-encoding"),
         ("AHJvYgBz\nZWNyZXQ=", "incorrect-encoding"),
@@ -540,7 +567,8 @@ fn anonymous() {
     let mut world = World::new();
     world.rules.capulet().mechanisms = vec![Mechanism::Anonymous];
     let mut link = Link::secure(world);
-    let mechanisms = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>ANONYMOUS</mechanism></mechanisms>";
+    let mechanisms =
+        "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>ANONYMOUS</mechanism></mechanisms>";
     assert_eq!(link.ask(HEADER_1_0), format!("{ANSWER_1_0}<stream:features>{mechanisms}</stream:features>"));
     assert_eq!(link.ask("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>"), SUCCESS);
     link.send(HEADER_1_0).send("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
