@@ -67,7 +67,7 @@ pub struct Inspection {
 ///
 /// [`CertError`]: the server would not start with this.
 pub fn inspect(domain: &str, certificate: &Path, key: &Path, unix_s: u64) -> Result<Inspection, CertError> {
-    let pair = load_pair(domain, certificate, key, &super::tls_domains::provider(), unix_s)?;
+    let pair = load_pair(domain, certificate, key, &super::tls_settings::provider(), unix_s)?;
     let leaf = pair.certified.cert.first().map(|der| der.to_vec()).unwrap_or_default();
     let parsed = parse(&leaf, certificate)?;
     let Names { dns, srv, xmpp } = x509::names(&parsed, SERVER_NAMES_MAX).unwrap_or_default();

@@ -7,8 +7,8 @@
 //!
 //! The layers above know the plain types of this file only: no rustls type leaves the folder.
 //! `tls` drives one connection, `tls_domains` holds what was loaded from disk, `tls_handshake` sees
-//! to one handshake, `client` judges client certificates, `binding` derives channel bindings,
-//! `certs` reads and makes files.
+//! to one handshake, `tls_settings` says what is negotiated at all, `client` judges client
+//! certificates, `binding` derives channel bindings, `certs` reads and makes files.
 //!
 //! RFC 6120 §5, RFC 7590, RFC 9325, XEP-0368; RFC 5929 and RFC 9266 for the bindings.
 
@@ -22,6 +22,8 @@ mod tls_client_auth;
 pub mod tls_domains;
 mod tls_fault;
 mod tls_handshake;
+mod tls_settings;
+mod tls_states;
 mod x509;
 
 pub use certs::CertError;
