@@ -2,6 +2,8 @@
 //!
 //! TLS 1.2 and 1.3, forward secrecy and AEADs only, extended master secret required, no 0-RTT, one
 //! stateless ticket a handshake, nothing stored on our side. The provider is chosen by cargo feature.
+//! The library reads the system's clock by itself, for the age and rotation of ticket keys only;
+//! whatever we decide by time is given `now` (`client`, `certs`).
 //!
 //! RFC 9325 §3 and §4, RFC 7627, RFC 8446 §2.3.
 
