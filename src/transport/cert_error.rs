@@ -145,117 +145,88 @@ impl CertError {
     }
 }
 
+impl CertError {
+    /// The file to change; none if it is the configuration.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::BadPem { path, .. }
+            | Self::NoCertificate { path }
+            | Self::TooManyCertificates { path, .. }
+            | Self::Unreadable { path, .. }
+            | Self::NoKey { path }
+            | Self::EncryptedKey { path }
+            | Self::BadKey { path, .. }
+            | Self::WeakKey { path, .. }
+            | Self::KeyMismatch { key: path, .. }
+            | Self::WrongName { path, .. }
+            | Self::BadRoot { path, .. }
+            | Self::NoCrl { path }
+            | Self::BadCrl { path, .. } => Some(path),
+            Self::Domain { .. } | Self::Provider { .. } => None,
+        }
+    }
+
+    /// What to do about it.
+    fn cure(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "check the path, and that the server's user may read it",
+            Self::Write { .. } => "check that the server's user may write to its folder",
+            Self::BadPem { .. } => "export the file again as PEM text",
+            Self::NoCertificate { .. } => {
+                "it must hold -----BEGIN CERTIFICATE----- blocks, the server's own first, then its intermediates"
+            }
+            Self::TooManyCertificates { .. } => "keep the server's own certificate and its intermediates",
+            Self::Unreadable { .. } => "the first block must be the server's own certificate, X.509 version 3",
+            Self::NoKey { .. } => "it must hold a -----BEGIN PRIVATE KEY----- block",
+            Self::EncryptedKey { .. } => {
+                "write it without one: openssl pkey -in KEY -out KEY.plain, and protect the file: chmod 600"
+            }
+            Self::BadKey { .. } => "use ECDSA P-256, or RSA of 2048 bits or more",
+            Self::WeakKey { .. } => "get a certificate for an ECDSA P-256 key, or RSA of 2048 bits or more",
+            Self::KeyMismatch { .. } => {
+                "name the pair that was made together; the server's own certificate comes first in its file"
+            }
+            Self::WrongName { .. } => "get a certificate with the domain as dNSName",
+            Self::BadRoot { .. } => "remove or replace it",
+            Self::NoCrl { .. } => "it must hold a -----BEGIN X509 CRL----- block; from DER: openssl crl -inform der",
+            Self::BadCrl { .. } => "fetch it again from the CA",
+            Self::Domain { .. } => "correct the domain in the configuration",
+            Self::Provider { .. } => "this is not the configuration's fault",
+        }
+    }
+}
+
 impl fmt::Display for CertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { path, what } => {
-                write!(
-                    f,
-                    "{}: cannot be read: {what}; check the path and that the server's user may read it",
-                    path.display()
-                )
-            }
-            Self::Write { path, what } => {
-                write!(
-                    f,
-                    "{}: cannot be written: {what}; check that the server's user may write to its folder",
-                    path.display()
-                )
-            }
-            Self::BadPem { path, what } => {
-                write!(f, "{}: broken PEM: {what}; export the file again as PEM text", path.display())
-            }
-            Self::NoCertificate { path } => {
-                write!(
-                    f,
-                    "{}: no certificate in it; it must hold a -----BEGIN CERTIFICATE----- block, the server's own first, then its intermediates",
-                    path.display()
-                )
-            }
-            Self::TooManyCertificates { path, count } => {
-                write!(
-                    f,
-                    "{}: {count} certificates, which is no chain; keep the server's own and its intermediates",
-                    path.display()
-                )
-            }
-            Self::Unreadable { path, what } => {
-                write!(
-                    f,
-                    "{}: not a usable X.509 certificate: {what}; the first block must be the server's own, version 3",
-                    path.display()
-                )
-            }
-            Self::NoKey { path } => {
-                write!(f, "{}: no private key in it; it must hold a -----BEGIN PRIVATE KEY----- block", path.display())
-            }
-            Self::EncryptedKey { path } => {
-                write!(
-                    f,
-                    "{}: the private key needs a passphrase; write it without one: openssl pkey -in KEY -out KEY.plain (and protect the file: chmod 600)",
-                    path.display()
-                )
-            }
-            Self::BadKey { path, what } => {
-                write!(
-                    f,
-                    "{}: a private key that cannot be used: {what}; use ECDSA P-256 or RSA of 2048 bits or more",
-                    path.display()
-                )
-            }
-            Self::WeakKey { path, bits } => {
-                write!(
-                    f,
-                    "{}: an RSA key of {bits} bits; get a certificate for at least {} bits, or ECDSA P-256",
-                    path.display(),
-                    super::certs::RSA_BITS_MIN
-                )
-            }
-            Self::KeyMismatch { certificate, key } => {
-                write!(
-                    f,
-                    "{}: does not belong to the certificate in {}; name the pair that was made together (the server's own certificate comes first in its file)",
-                    key.display(),
-                    certificate.display()
-                )
-            }
-            Self::WrongName { path, domain, found } => {
-                write!(
-                    f,
-                    "{}: not for {domain} but for {}; get a certificate with dNSName {domain}",
-                    path.display(),
-                    listed(found)
-                )
-            }
-            Self::BadRoot { path, number, what } => {
-                write!(
-                    f,
-                    "{}: certificate {number} cannot be a root for client certificates: {what}; remove or replace it",
-                    path.display()
-                )
-            }
-            Self::NoCrl { path } => {
-                write!(
-                    f,
-                    "{}: no revocation list in it; it must hold a -----BEGIN X509 CRL----- block (from DER: openssl crl -inform der)",
-                    path.display()
-                )
-            }
-            Self::BadCrl { path, what } => {
-                write!(
-                    f,
-                    "{}: a revocation list that cannot be used: {what}; fetch it again from the CA",
-                    path.display()
-                )
-            }
-            Self::Domain { domain } => {
-                write!(
-                    f,
-                    "{domain}: not a DNS name, named twice, or not hosted; correct the domain in the configuration"
-                )
-            }
-            Self::Provider { what } => write!(f, "the crypto provider failed: {what}"),
+        if let Some(path) = self.path() {
+            write!(f, "{}: ", path.display())?;
         }
+        match self {
+            Self::Read { what, .. } => write!(f, "cannot be read: {what}"),
+            Self::Write { what, .. } => write!(f, "cannot be written: {what}"),
+            Self::BadPem { what, .. } => write!(f, "broken PEM: {what}"),
+            Self::NoCertificate { .. } => f.write_str("no certificate in it"),
+            Self::TooManyCertificates { count, .. } => write!(f, "{count} certificates, which is no chain"),
+            Self::Unreadable { what, .. } => write!(f, "not a usable X.509 certificate: {what}"),
+            Self::NoKey { .. } => f.write_str("no private key in it"),
+            Self::EncryptedKey { .. } => f.write_str("the private key needs a passphrase"),
+            Self::BadKey { what, .. } => write!(f, "a private key that cannot be used: {what}"),
+            Self::WeakKey { bits, .. } => write!(f, "an RSA key of {bits} bits, which is too short"),
+            Self::KeyMismatch { certificate, .. } => {
+                write!(f, "does not belong to the certificate in {}", certificate.display())
+            }
+            Self::WrongName { domain, found, .. } => write!(f, "not for {domain} but for {}", listed(found)),
+            Self::BadRoot { number, what, .. } => {
+                write!(f, "certificate {number} cannot be a root for client certificates: {what}")
+            }
+            Self::NoCrl { .. } => f.write_str("no revocation list in it"),
+            Self::BadCrl { what, .. } => write!(f, "a revocation list that cannot be used: {what}"),
+            Self::Domain { domain } => write!(f, "{domain}: not a DNS name, named twice, or not hosted"),
+            Self::Provider { what } => write!(f, "the crypto provider failed: {what}"),
+        }?;
+        write!(f, "; {}", self.cure())
     }
 }
 

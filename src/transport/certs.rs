@@ -67,7 +67,7 @@ pub struct Inspection {
 ///
 /// [`CertError`]: the server would not start with this.
 pub fn inspect(domain: &str, certificate: &Path, key: &Path, unix_s: u64) -> Result<Inspection, CertError> {
-    let pair = load_pair(domain, certificate, key, &super::tls_domains::provider(), unix_s)?;
+    let pair = load_pair(domain, certificate, key, &super::tls_settings::provider(), unix_s)?;
     let leaf = pair.certified.cert.first().map(|der| der.to_vec()).unwrap_or_default();
     let parsed = parse(&leaf, certificate)?;
     let Names { dns, srv, xmpp } = x509::names(&parsed, SERVER_NAMES_MAX).unwrap_or_default();
@@ -297,7 +297,7 @@ fn sync(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-fn colon_hex(der: &[u8]) -> String {
+pub(super) fn colon_hex(der: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, der);
     let pairs: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")

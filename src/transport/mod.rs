@@ -7,8 +7,8 @@
 //!
 //! The layers above know the plain types of this file only: no rustls type leaves the folder.
 //! `tls` drives one connection, `tls_domains` holds what was loaded from disk, `tls_handshake` sees
-//! to one handshake, `client` judges client certificates, `binding` derives channel bindings,
-//! `certs` reads and makes files.
+//! to one handshake, `tls_settings` says what is negotiated at all, `client` judges client
+//! certificates, `binding` derives channel bindings, `certs` reads and makes files.
 //!
 //! RFC 6120 §5, RFC 7590, RFC 9325, XEP-0368; RFC 5929 and RFC 9266 for the bindings.
 
@@ -22,6 +22,8 @@ mod tls_client_auth;
 pub mod tls_domains;
 mod tls_fault;
 mod tls_handshake;
+mod tls_settings;
+mod tls_states;
 mod x509;
 
 pub use certs::CertError;
@@ -201,5 +203,46 @@ impl Transport {
             Self::Tls(_, tls) => size_of::<Tls>() + tls.heap_bytes(),
             Self::Plain(_) | Self::Closed => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn socket(listener: &TcpListener) -> TcpStream {
+        let address = listener.local_addr().expect("a bound listener");
+        let stream = std::net::TcpStream::connect(address).expect("loopback");
+        stream.set_nonblocking(true).expect("a socket");
+        TcpStream::from_std(stream)
+    }
+
+    #[test]
+    fn the_flip_keeps_the_socket_and_happens_once() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        let domains = TlsDomains::load(&[], &TlsOptions::default()).expect("nothing to load");
+        let socket = socket(&listener);
+        let port = socket.local_addr().expect("a connected socket").port();
+        let mut transport = Transport::Plain(socket);
+        assert!(transport.tls().is_none() && transport.heap_bytes() == 0);
+        assert_eq!(transport.start_tls(&domains, Some("chat.example"), false), Ok(()));
+        assert!(transport.tls().is_some_and(|tls| tls.is_handshaking()));
+        let same = transport.socket().and_then(|socket| socket.local_addr().ok());
+        assert_eq!(same.map(|address| address.port()), Some(port));
+        assert!(transport.heap_bytes() > size_of::<Tls>());
+        // A second flip is our mistake; it ends the connection rather than nesting.
+        assert_eq!(transport.start_tls(&domains, None, false), Err(TlsError::WrongState));
+        assert!(matches!(transport, Transport::Closed) && transport.socket().is_none());
+        assert_eq!(transport.start_tls(&domains, None, true), Err(TlsError::Closed));
+    }
+
+    /// The set is shared and swapped; a connection may move to another thread with its server.
+    #[test]
+    fn types_may_cross_threads() {
+        fn is_send<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+        is_send::<Transport>();
+        is_shared::<TlsDomains>();
     }
 }

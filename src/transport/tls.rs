@@ -16,9 +16,10 @@
 use super::records::{self, IdleRecords, RECORD_HEADER_BYTES};
 use super::tls_fault::{self, clear_alert};
 use super::tls_handshake::{Handshake, NameFault, Seen};
+use super::tls_states::{Step, advance, append};
 use super::{TlsError, TlsInfo, TlsVersion};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
+use rustls::unbuffered::{ConnectionState, EncryptError, WriteTraffic};
 use rustls::{Error, HandshakeKind, ProtocolVersion};
 use std::fmt;
 use std::sync::Arc;
@@ -139,7 +140,8 @@ impl Tls {
     /// # Errors
     ///
     /// [`TlsError::WrongState`] during the handshake, [`TlsError::Closed`] after an error or after
-    /// [`Tls::close_notify`], [`TlsError::Exhausted`] if TLS 1.2 keys are worn out.
+    /// [`Tls::close_notify`], [`TlsError::Exhausted`] if TLS 1.2 keys are worn out; the connection is
+    /// spent then, and `cipher_out` may hold an alert.
     pub fn seal(&mut self, plain: &[u8], cipher_out: &mut Vec<u8>) -> Result<(), TlsError> {
         match self.state {
             State::Handshaking(_) => return Err(TlsError::WrongState),
@@ -152,7 +154,9 @@ impl Tls {
         }
         let records = plain.len().div_ceil(FRAGMENT_BYTES_MAX);
         let size = plain.len() + records * RECORD_OVERHEAD_BYTES;
-        self.write(size, cipher_out, |traffic, out| traffic.encrypt(plain, out))
+        let before = cipher_out.len();
+        let written = self.write(size, cipher_out, |traffic, out| traffic.encrypt(plain, out));
+        written.map_err(|error| self.fail(error, before, cipher_out))
     }
 
     /// Appends `close_notify`; nothing can be sealed afterwards. Does nothing during the handshake,
@@ -332,9 +336,15 @@ impl Tls {
             let done = match status.state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => append(&mut traffic, &mut size, out, &mut put)?,
                 Ok(ConnectionState::Closed) => return Err(TlsError::Closed),
-                state => {
-                    advance(state, &mut Vec::new(), out).map(|step| step == Step::Wait).map_err(tls_fault::name)?
-                }
+                state => match advance(state, &mut Vec::new(), out).map_err(tls_fault::name)? {
+                    Step::Encoded | Step::Again => false,
+                    Step::PeerClosed => {
+                        self.peer_closed = Close::Noticed;
+                        false
+                    }
+                    // All that came was processed when it came, and the handshake is over.
+                    Step::Data | Step::Wait => return Err(TlsError::WrongState),
+                },
             };
             self.saved.drain(..discard.min(self.saved.len()));
             self.seen_bytes = self.seen_bytes.saturating_sub(discard);
@@ -384,81 +394,5 @@ impl fmt::Debug for Tls {
             State::Failed => "failed",
         };
         f.debug_struct("Tls").field("state", &state).field("saved", &self.saved.len()).finish_non_exhaustive()
-    }
-}
-
-/// What one state of the library amounted to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Plaintext was appended.
-    Data,
-    /// Something of the library's own was appended to the output.
-    Encoded,
-    /// Go on.
-    Again,
-    /// The peer closed its direction.
-    PeerClosed,
-    /// It wants more input.
-    Wait,
-}
-
-/// Handles one state, whichever it is.
-fn advance(
-    state: Result<ConnectionState<'_, '_, ServerConnectionData>, Error>,
-    plain: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) -> Result<Step, Error> {
-    match state? {
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(record) = traffic.next_record() {
-                plain.extend_from_slice(record?.payload);
-            }
-            Ok(Step::Data)
-        }
-        ConnectionState::EncodeTlsData(data) => encode(data, out).map(|()| Step::Encoded),
-        ConnectionState::TransmitTlsData(data) => {
-            // It is in the out buffer, and the caller's to send.
-            data.done();
-            Ok(Step::Again)
-        }
-        ConnectionState::PeerClosed => Ok(Step::PeerClosed),
-        ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) | ConnectionState::Closed => {
-            Ok(Step::Wait)
-        }
-        // Early data cannot come: tickets do not allow it. States of a later library are not known.
-        _ => Err(Error::General("a state of the TLS library that is not handled".to_owned())),
-    }
-}
-
-fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) -> Result<(), Error> {
-    let start = out.len();
-    let size = match data.encode(&mut []) {
-        Err(EncodeError::InsufficientSize(short)) => short.required_size,
-        Ok(_) | Err(EncodeError::AlreadyEncoded) => 0,
-    };
-    out.resize(start + size, 0);
-    let written = data.encode(out.get_mut(start..).unwrap_or_default());
-    written.map(|_| ()).map_err(|error| Error::General(error.to_string()))
-}
-
-/// Lets `put` write into space at the end of `out`. False, with `size` corrected, if it was too small.
-fn append(
-    traffic: &mut WriteTraffic<'_, ServerConnectionData>,
-    size: &mut usize,
-    out: &mut Vec<u8>,
-    put: &mut impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
-) -> Result<bool, TlsError> {
-    let start = out.len();
-    out.resize(start + *size, 0);
-    let result = put(traffic, out.get_mut(start..).unwrap_or_default());
-    out.truncate(start + result.as_ref().copied().unwrap_or(0));
-    match result {
-        Ok(_) => Ok(true),
-        Err(EncryptError::InsufficientSize(short)) if short.required_size > *size => {
-            *size = short.required_size;
-            Ok(false)
-        }
-        Err(EncryptError::InsufficientSize(short)) => Err(TlsError::Internal(format!("{short:?}"))),
-        Err(EncryptError::EncryptExhausted) => Err(TlsError::Exhausted),
     }
 }
