@@ -4,11 +4,58 @@
 //! exit code.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 use stonechat::boot::{Boot, LogRule};
 use stonechat::config::Config;
+
+/// A server on free ports of loopback, ended with the test.
+struct Server {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// What it said when it was ready.
+    greeting: String,
+}
+
+impl Server {
+    fn start(folder: &Folder) -> Self {
+        let mut child = folder.command(&[]).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        while !greeting.lines().last().is_some_and(|line| line.starts_with("Ready.")) {
+            assert_ne!(out.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
+        }
+        Self { child, out, greeting }
+    }
+
+    /// The first address of a kind of listener.
+    fn address(&self, kind: &str) -> &str {
+        let line = self.greeting.lines().find(|line| line.starts_with("listening:") && line.ends_with(kind));
+        line.unwrap().split_whitespace().nth(1).unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended; what else it said, and its exit code.
+    fn ended(&mut self) -> (String, Option<i32>) {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap().code())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// A working directory, gone with it.
 struct Folder(PathBuf);
@@ -129,4 +176,80 @@ fn a_password_is_never_shown() {
     for shown in [stdout, stderr] {
         assert!(!String::from_utf8(shown).unwrap().contains("hunter2"));
     }
+}
+
+const FREE_PORTS: &str = "
+[[listener]]
+kind = \"starttls\"
+addresses = [\"127.0.0.1:0\"]
+[[listener]]
+kind = \"direct\"
+addresses = [\"127.0.0.1:0\"]
+";
+
+/// A newcomer's first minutes: start, add a user, look, reload, stop.
+#[test]
+fn a_first_start_serves_and_is_administered_while_it_runs() {
+    let folder = Folder::new("serve");
+    fs::write(folder.0.join("stonechat.toml"), FREE_PORTS).unwrap();
+    let mut server = Server::start(&folder);
+    let pid = server.child.id();
+    for line in ["(made now)", "SHA-256 ", "Ready. Nobody can log in yet"] {
+        assert!(server.greeting.contains(line), "{}", server.greeting);
+    }
+    assert_ne!(server.address("(STARTTLS)"), server.address("(direct TLS)"));
+
+    let mut stream = TcpStream::connect(server.address("(STARTTLS)")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .write_all(b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>")
+        .unwrap();
+    let mut answer = [0; 64];
+    let count = stream.read(&mut answer).unwrap();
+    assert!(answer[..count].starts_with(b"<?xml") || answer[..count].starts_with(b"<stream:stream"), "{answer:?}");
+
+    let (code, out, err) = folder.run(&["user", "add", "alice@localhost"], "secret\n");
+    assert_eq!((code, out.as_str()), (0, "alice@localhost added\n"), "{err}");
+    assert_eq!(folder.run(&["user", "list"], "").1, "alice@localhost\n");
+    let (code, out, _) = folder.run(&["status"], "");
+    let process = format!(" {pid}");
+    assert!(code == 0 && out.lines().any(|line| line.starts_with("process") && line.ends_with(&process)), "{out}");
+    assert_eq!(folder.run(&["reload"], "").1, "certificates and log level are loaded again\n");
+    for words in [&[][..], &["compact"]] {
+        let (code, _, err) = folder.run(words, "");
+        assert!(code == 1 && err.contains(&format!("is in use by process {pid};")), "{err}");
+    }
+
+    assert_eq!(folder.run(&["stop"], "").1, "the server is stopping\n");
+    let mut goodbye = String::new();
+    stream.read_to_string(&mut goodbye).unwrap();
+    assert!(goodbye.contains("<system-shutdown") && goodbye.ends_with("</stream:stream>"), "{goodbye}");
+    assert_eq!(server.ended().1, Some(0));
+    assert_eq!(folder.run(&["user", "list"], "").1, "alice@localhost\n");
+    assert!(!folder.0.join("stonechat-data/control.sock").exists());
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_0_and_sighup_does_not() {
+    let folder = Folder::new("signals");
+    fs::write(folder.0.join("stonechat.toml"), FREE_PORTS).unwrap();
+    for name in ["TERM", "INT"] {
+        let mut server = Server::start(&folder);
+        server.signal("HUP");
+        assert_eq!(folder.run(&["status"], "").0, 0);
+        server.signal(name);
+        assert_eq!(server.ended().1, Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_taken_port_says_what_to_change() {
+    let folder = Folder::new("port");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!("[[listener]]\nkind = \"starttls\"\naddresses = [\"{address}\"]\n");
+    fs::write(folder.0.join("stonechat.toml"), text).unwrap();
+    let (code, _, err) = folder.run(&[], "");
+    assert_eq!(code, 1);
+    assert!(err.contains(&address.to_string()) && err.contains("[[listener]]"), "{err}");
 }

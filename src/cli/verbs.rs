@@ -146,15 +146,22 @@ pub(super) fn status(around: &mut Surroundings<'_>, config: &Config) -> Exit {
 
 fn described(status: &Status) -> String {
     let Status { program, pid, uptime_s, domains, connections, sessions, counters } = status;
-    let mut lines = vec![
-        format!("version      {program}"),
-        format!("process      {pid}"),
-        format!("uptime_s     {uptime_s}"),
-        format!("domains      {}", domains.join(" ")),
-        format!("connections  {connections}"),
-        format!("sessions     {sessions}"),
+    let mut rows = vec![
+        ("version", program.clone()),
+        ("process", pid.to_string()),
+        ("uptime_s", uptime_s.to_string()),
+        ("domains", domains.join(" ")),
+        ("connections", connections.to_string()),
+        ("sessions", sessions.to_string()),
     ];
-    lines.extend(counters.iter().map(|(name, count)| format!("{name}  {count}")));
+    for (name, count) in counters {
+        // Those above are counted among all.
+        if rows.iter().all(|(known, _)| known != name) {
+            rows.push((name, count.to_string()));
+        }
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
     lines.join("\n")
 }
 
