@@ -39,13 +39,7 @@ impl Drop for Secured {
 
 impl Negotiation {
     /// A SASL element in the stream's own dialect.
-    pub(super) fn sasl(
-        &mut self,
-        verb: Verb,
-        head: &Head,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Result<(), Parked> {
+    pub(super) fn sasl(&mut self, verb: Verb, head: &Head, bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Parked> {
         let Some(stream) = &self.stream else { return Ok(()) };
         match (stream.login, &self.state, verb) {
             // §6.4.6: on this stream it is not a question any more.

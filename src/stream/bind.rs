@@ -59,13 +59,7 @@ impl Negotiation {
         Ok(())
     }
 
-    fn request(
-        &mut self,
-        iq: &Iq<'_>,
-        dialect: Dialect,
-        is_known: bool,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Parked> {
+    fn request(&mut self, iq: &Iq<'_>, dialect: Dialect, is_known: bool, cx: &mut Context<'_>) -> Result<(), Parked> {
         match (iq.payload, dialect) {
             // XEP-0078 §3.1, §6: no way around a SASL login that failed.
             (Payload::IqAuth, _) if self.tries.sasl_failed && !is_known => {
@@ -133,12 +127,7 @@ impl Negotiation {
             return self.too_many(cx);
         }
         cx.asks.push(Ask::ReadGate(false));
-        cx.asks.push(Ask::Bind {
-            account: account.jid.clone(),
-            resource,
-            anonymous: account.anonymous,
-            conflict,
-        });
+        cx.asks.push(Ask::Bind { account: account.jid.clone(), resource, anonymous: account.anonymous, conflict });
         self.state = State::Binding(Box::new(Pending { id: id.into(), form, account }));
     }
 

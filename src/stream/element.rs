@@ -108,7 +108,13 @@ pub(super) enum IqFate<'a> {
 }
 
 /// Looks at an IQ on a stream to `domain`; `account` is who logged in, if somebody has.
-pub(super) fn iq<'a>(head: &'a Head, bytes: &'a [u8], ns: &StreamNs, domain: &str, account: Option<&Jid>) -> IqFate<'a> {
+pub(super) fn iq<'a>(
+    head: &'a Head,
+    bytes: &'a [u8],
+    ns: &StreamNs,
+    domain: &str,
+    account: Option<&Jid>,
+) -> IqFate<'a> {
     if !is_ours(head, bytes, domain, account) {
         return IqFate::Elsewhere;
     }

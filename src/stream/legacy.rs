@@ -66,7 +66,11 @@ impl Negotiation {
             let text = query.child(NS_IQ_AUTH, name)?.text();
             (!text.is_empty()).then(|| text.into_owned())
         };
-        Ok(Query { username: text("username"), password: text("password").map(Zeroizing::new), resource: text("resource") })
+        Ok(Query {
+            username: text("username"),
+            password: text("password").map(Zeroizing::new),
+            resource: text("resource"),
+        })
     }
 
     /// What a set must hold. The username is given back as it came; whoever came without a name is told the own one.

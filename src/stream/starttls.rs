@@ -80,7 +80,9 @@ impl Negotiation {
                 "TLS comes first: declare xmlns:tls='http://www.ietf.org/rfc/rfc2595.txt' in the stream header and send \
                  <tls:starttls/> (XEP-0035), or say version='1.0' there (RFC 6120)"
             }
-            Some(StartTls::Unavailable | StartTls::Done) | None => "TLS comes first, but this domain has no certificate",
+            Some(StartTls::Unavailable | StartTls::Done) | None => {
+                "TLS comes first, but this domain has no certificate"
+            }
         }
     }
 
