@@ -122,6 +122,19 @@ fn other_ways_to_declare_the_namespaces() {
         assert_eq!(link.ask(header), format!("{ANSWER_1_0}{TLS_ONLY}"), "{header}");
         assert!(link.ask(STARTTLS).starts_with("<proceed"));
     }
+    // Elements then name their own namespace (§4.8.2).
+    let answers = [
+        ["not-authorized", "not-authorized"],
+        ["not-authorized", "unsupported-stanza-type"],
+        ["not-authorized", "invalid-namespace"],
+    ];
+    for (header, conditions) in rows.iter().zip(answers) {
+        for (element, condition) in ["<message xmlns='jabber:client'/>", "<message/>"].iter().zip(conditions) {
+            let mut link = Link::new(World::new());
+            link.ask(header);
+            assert_eq!(link.ask(element), error(condition), "{header} {element}");
+        }
+    }
 }
 
 /// A header without `to` means the only domain, if there is but one.

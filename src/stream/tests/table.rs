@@ -7,7 +7,7 @@
 use super::world::*;
 use crate::jid::Jid;
 use crate::sasl::HashOutcome;
-use crate::stream::{BindRefusal, CloseHow, Input, Parked};
+use crate::stream::{BindRefusal, CloseHow, Input};
 use crate::xml::{Expect, Scan, Step, XmlError, XmlLimits};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -256,12 +256,11 @@ pub(super) fn apply(link: &mut Link, event: Event) {
     let (bytes, mut scan) = (text.as_bytes(), Scan::default());
     let step = scan.step(bytes, expect, link.negotiation.ns(), &LIMITS).unwrap();
     let head = scan.head();
-    let input = match step {
+    link.retry(|| match step {
         Step::Header { .. } => Input::Header { head, bytes },
         Step::Frame { .. } => Input::Element { head, bytes, trailing },
         step => panic!("{text}: {step:?}"),
-    };
-    assert_ne!(link.raw(input), Err(Parked));
+    });
 }
 
 /// What came of it, in a few words.

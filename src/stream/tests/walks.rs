@@ -17,13 +17,13 @@ fn walks_end_well() {
         let mut random = Random::seeded(seed);
         let mut world = World::new();
         world.rules.capulet().tls_required = seed % 3 != 0;
-        let mut link = if seed % 2 == 0 { Link::new(world) } else { Link::secure(world) };
+        let mut link = if seed.is_multiple_of(2) { Link::new(world) } else { Link::secure(world) };
         let mut walk = Vec::new();
         let mut has_shown_password = false;
         for _ in 0..STEPS {
             let (name, event) = events[usize::try_from(random.next_u64()).unwrap_or(0) % events.len()];
             walk.push(name);
-            link.auto = if random.next_u64() % 2 == 0 { Auto::All } else { Auto::Nothing };
+            link.auto = if random.next_u64().is_multiple_of(2) { Auto::All } else { Auto::Nothing };
             has_shown_password |= name.contains("plain") || name.contains("password");
             let was_closing = link.negotiation.is_closing();
             link.closed = None;

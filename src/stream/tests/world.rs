@@ -122,9 +122,10 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `juliet`, `rob` and `bill` at `capulet.example`; nobody at `montague.example`.
+    /// `juliet`, `rob` and `bill` at `capulet.example`; nobody at `montague.example`. Every row is missing at first, so
+    /// that every test shows that parking changes nothing.
     pub(super) fn new() -> Self {
-        let mut people = People { offered: HashSet::BOTH, ..People::default() };
+        let mut people = People { offered: HashSet::BOTH, misses: true, ..People::default() };
         let users = [("juliet", "r0m30myr0m30"), ("rob", "secret"), ("bill", "Calli0pe")];
         // PBKDF2 is slow by purpose: once for all tests.
         static KEYS: OnceLock<Vec<Vec<ScramKeys>>> = OnceLock::new();
@@ -275,7 +276,7 @@ impl Link {
     }
 
     /// Hands in an input again and again until its rows are there. A parked input must have changed nothing.
-    fn retry<'i>(&mut self, input: impl Fn() -> Input<'i>) {
+    pub(super) fn retry<'i>(&mut self, input: impl Fn() -> Input<'i>) {
         for _ in 0..8 {
             let before = format!("{:?}", self.negotiation);
             let (out, asked) = (self.out.len(), self.asked.len());

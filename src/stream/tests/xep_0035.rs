@@ -1,4 +1,4 @@
-//! XEP-0035: every listing, and the design's table of which header chooses what.
+//! XEP-0035: every listing, and which header chooses what (docs/architecture.md §1).
 
 use super::world::*;
 use crate::stream::CloseHow;
@@ -74,7 +74,7 @@ fn bytes_behind_starttls_end_the_connection() {
     assert!(is_error_with_text(&answer, "policy-violation", ""), "{answer}");
 }
 
-/// The design's second table, before TLS.
+/// Which header chooses what, before TLS.
 #[test]
 fn before_tls() {
     let rfc = STARTTLS;
@@ -137,7 +137,7 @@ fn what_a_header_may_not_say() {
     }
 }
 
-/// Flip in one dialect, speak the other inside (design, second table, last column).
+/// Flip in one dialect, speak the other inside.
 #[test]
 fn each_stream_chooses_anew() {
     let ways = [(HEADER_1_0, STARTTLS), (HEADER_2002, "<tls:starttls/>")];

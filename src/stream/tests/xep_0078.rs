@@ -146,7 +146,7 @@ fn no_passwords_where_plain_is_not_allowed() {
     assert!(answer.ends_with("<sasl:mechanisms><sasl:mechanism>SCRAM-SHA-256</sasl:mechanism></sasl:mechanisms>"));
 }
 
-/// The design's second table, row 3: XEP-0078 before TLS, by policy only.
+/// XEP-0078 before TLS, by policy only.
 #[test]
 fn passwords_in_the_clear_by_policy() {
     let right = iq_auth_set("<username>bill</username><password>Calli0pe</password><resource>globe</resource>");
