@@ -21,3 +21,6 @@ pub mod stream;
 pub mod im;
 
 pub mod admin;
+pub mod boot;
+
+pub mod cli;

@@ -1,1 +1,11 @@
-//! Not written yet.
+//! Who has an account, who is online, where, and seen by whom. Knows no extension and no socket.
+//!
+//! ```text
+//! dispatch ──JID──▶ Directory ──SessionId──▶ Sessions ──ConnId──▶ outbox
+//! negotiation, administration ──▶ accounts ──▶ Store
+//! ```
+
+pub mod accounts;
+pub mod directory;
+pub mod presence;
+pub mod session;

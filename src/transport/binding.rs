@@ -108,3 +108,93 @@ fn pss_hash(algorithm: &AlgorithmIdentifierOwned) -> Option<&'static digest::Alg
         Some(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+
+    /// AlgorithmIdentifier of ecdsa-with-SHA256, as in every certificate made below.
+    const ECDSA_SHA256: &[u8] = &[0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+
+    fn certificate(algorithm: &'static rcgen::SignatureAlgorithm) -> Vec<u8> {
+        let key = KeyPair::generate_for(algorithm).expect("a key");
+        // A long name, so that all outer lengths take two bytes.
+        let params = CertificateParams::new(["a".repeat(60) + "." + &"b".repeat(60)]).expect("a name");
+        params.self_signed(&key).expect("a certificate").der().to_vec()
+    }
+
+    /// A certificate whose outer signature algorithm is replaced; its signature is not looked at.
+    fn signed_by(algorithm: &[u8]) -> Vec<u8> {
+        let der = certificate(&PKCS_ECDSA_P256_SHA256);
+        let at = der.windows(ECDSA_SHA256.len()).rposition(|window| window == ECDSA_SHA256).expect("the algorithm");
+        let body = [&der[4..at], algorithm, &der[at + ECDSA_SHA256.len()..]].concat();
+        let length = u16::try_from(body.len()).expect("a short certificate").to_be_bytes();
+        [&[0x30, 0x82][..], &length, &body].concat()
+    }
+
+    /// RSASSA-PSS with these hash bytes, or without parameters for the hash.
+    fn pss(hash: Option<u8>) -> Vec<u8> {
+        let field = hash.map(|hash| [0xa0, 13, 0x30, 11, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, hash].to_vec());
+        let field = field.unwrap_or_default();
+        let salt = [0xa2, 3, 2, 1, 32];
+        let parameters = [&[0x30, (field.len() + salt.len()) as u8][..], &field, &salt].concat();
+        let oid = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 10];
+        [&[0x30, (oid.len() + parameters.len()) as u8][..], &oid, &parameters].concat()
+    }
+
+    fn rsa(last: u8) -> Vec<u8> {
+        vec![0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, last, 5, 0]
+    }
+
+    fn ecdsa_sha2(last: u8) -> Vec<u8> {
+        vec![0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last]
+    }
+
+    /// RFC 5929 §4.1.
+    #[test]
+    fn the_hash_is_that_of_the_signature() {
+        let ecdsa_sha1 = vec![0x30, 9, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
+        let rows = [
+            ("md5WithRSA", rsa(4), Some(&digest::SHA256)),
+            ("sha1WithRSA", rsa(5), Some(&digest::SHA256)),
+            ("ecdsa-with-SHA1", ecdsa_sha1, Some(&digest::SHA256)),
+            ("sha256WithRSA", rsa(11), Some(&digest::SHA256)),
+            ("sha384WithRSA", rsa(12), Some(&digest::SHA384)),
+            ("sha512WithRSA", rsa(13), Some(&digest::SHA512)),
+            ("sha224WithRSA", rsa(14), None),
+            ("ecdsa-with-SHA256", ecdsa_sha2(2), Some(&digest::SHA256)),
+            ("ecdsa-with-SHA384", ecdsa_sha2(3), Some(&digest::SHA384)),
+            ("ecdsa-with-SHA512", ecdsa_sha2(4), Some(&digest::SHA512)),
+            ("RSASSA-PSS, SHA-1 by default", pss(None), Some(&digest::SHA256)),
+            ("RSASSA-PSS with SHA-256", pss(Some(1)), Some(&digest::SHA256)),
+            ("RSASSA-PSS with SHA-384", pss(Some(2)), Some(&digest::SHA384)),
+            ("RSASSA-PSS with SHA-512", pss(Some(3)), Some(&digest::SHA512)),
+            ("RSASSA-PSS with SHA-224", pss(Some(4)), None),
+            ("something unknown", vec![0x30, 4, 6, 2, 0x2a, 3], None),
+        ];
+        for (name, algorithm, hash) in rows {
+            let der = signed_by(&algorithm);
+            let expected = hash.map(|hash| digest::digest(hash, &der).as_ref().to_vec());
+            assert_eq!(server_end_point(&der), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn real_certificates() {
+        let p384 = certificate(&PKCS_ECDSA_P384_SHA384);
+        assert_eq!(server_end_point(&p384), Some(digest::digest(&digest::SHA384, &p384).as_ref().to_vec()));
+        // Ed25519 names no hash: the binding is undefined.
+        assert_eq!(server_end_point(&certificate(&PKCS_ED25519)), None);
+        assert_eq!(server_end_point(b"not a certificate"), None);
+    }
+
+    #[test]
+    fn secrets_of_no_known_suite_have_no_exporter() {
+        assert!(tls_exporter(&[7; 32]).is_some() && tls_exporter(&[7; 48]).is_some());
+        assert_ne!(tls_exporter(&[7; 32]), tls_exporter(&[8; 32]));
+        for length in [0, 16, 31, 33, 47, 49, 64] {
+            assert_eq!(tls_exporter(&vec![7; length]), None, "{length}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -104,7 +105,7 @@ pub fn make_self_signed(domain: &str, certificate: &Path, key: &Path) -> Result<
 
 /// The PEM of a self-signed certificate for `domain` and of its key.
 fn self_signed(domain: &str, unix_s: u64) -> Result<(String, Zeroizing<String>), CertError> {
-    let ascii = idna::domain_to_ascii(domain).map_err(|_| CertError::domain(domain))?;
+    let ascii = ascii_domain(domain)?;
     let mut params = CertificateParams::new([ascii]).map_err(|_| CertError::domain(domain))?;
     // RFC 6120 §13.7.1.2: clients may look for the domain as it is written in addresses, too.
     let xmpp_addr = SanType::OtherName((vec![1, 3, 6, 1, 5, 5, 7, 8, 5], domain.into()));
@@ -183,14 +184,25 @@ fn check_leaf(
 
 /// Whether the leaf names the domain: by dNSName (wildcards included), else by SRVName or xmppAddr.
 fn covers(domain: &str, leaf: &CertificateDer<'_>, names: &Names, path: &Path) -> Result<bool, CertError> {
-    let ascii = idna::domain_to_ascii(domain).map_err(|_| CertError::domain(domain))?;
-    let dns = DnsName::try_from(ascii.as_str()).map_err(|_| CertError::domain(domain))?;
+    let ascii = ascii_domain(domain)?;
+    let name = ServerName::try_from(ascii.as_str()).map_err(|_| CertError::domain(domain))?;
     let end_entity = webpki::EndEntityCert::try_from(leaf).map_err(|error| CertError::unreadable(path, error))?;
-    let by_dns = end_entity.verify_is_valid_for_subject_name(&ServerName::DnsName(dns)).is_ok();
+    let by_dns = end_entity.verify_is_valid_for_subject_name(&name).is_ok();
     let srv = format!("_xmpp-client.{ascii}");
     let by_srv = names.srv.iter().any(|name| name.eq_ignore_ascii_case(&srv));
     let by_xmpp = names.xmpp.iter().any(|name| name == domain || name.eq_ignore_ascii_case(&ascii));
     Ok(by_dns || by_srv || by_xmpp)
+}
+
+/// A domain as certificates and SNI write it: IDNA's ASCII form, lower case; an address without its
+/// brackets (RFC 7622 §3.2 allows addresses as domainparts; small networks use them).
+pub(super) fn ascii_domain(domain: &str) -> Result<String, CertError> {
+    let bare = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    let ascii = idna::domain_to_ascii(domain).map_err(|_| CertError::domain(domain))?;
+    if DnsName::try_from(ascii.as_str()).is_ok() { Ok(ascii) } else { Err(CertError::domain(domain)) }
 }
 
 fn parse(leaf: &[u8], path: &Path) -> Result<x509::Certificate, CertError> {
@@ -221,12 +233,12 @@ pub(super) fn load_crls(path: &Path) -> Result<Vec<Vec<u8>>, CertError> {
 
 fn load_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertError> {
     let pem = read(path)?;
-    let key = rustls_pemfile::private_key(&mut pem.as_slice()).map_err(|error| CertError::bad_pem(path, &error))?;
-    let text = String::from_utf8_lossy(&pem);
+    let says = |words: &str| memchr::memmem::find(&pem, words.as_bytes()).is_some();
     // PKCS #8 says so in the label, OpenSSL's older format in a header of the block.
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+    if says("BEGIN ENCRYPTED PRIVATE KEY") || says("Proc-Type: 4,ENCRYPTED") {
         return Err(CertError::EncryptedKey { path: path.into() });
     }
+    let key = rustls_pemfile::private_key(&mut pem.as_slice()).map_err(|error| CertError::bad_pem(path, &error))?;
     key.ok_or_else(|| CertError::NoKey { path: path.into() })
 }
 

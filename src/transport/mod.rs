@@ -16,9 +16,11 @@ pub mod binding;
 mod cert_error;
 pub mod certs;
 pub mod client;
+mod records;
 pub mod tls;
 mod tls_client_auth;
 pub mod tls_domains;
+mod tls_fault;
 mod tls_handshake;
 mod x509;
 

@@ -13,15 +13,18 @@
 //!
 //! RFC 8446 §5, §6, §4.6.3; RFC 5246 §7.4.1.1; RFC 6120 §5.4.3.
 
+use super::records::{self, IdleRecords, RECORD_HEADER_BYTES};
+use super::tls_fault::{self, clear_alert};
 use super::tls_handshake::{Handshake, NameFault, Seen};
 use super::{TlsError, TlsInfo, TlsVersion};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
-use rustls::{CertificateError, Error, HandshakeKind, InvalidMessage, PeerMisbehaved, ProtocolVersion};
+use rustls::{Error, HandshakeKind, ProtocolVersion};
 use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+pub use super::records::{IDLE_RECORD_PRICE_BYTES, IDLE_RECORDS_MAX};
 pub use super::tls_domains::{DomainTls, TlsDomains, TlsOptions};
 /// The types that the path library shares with the TLS library.
 pub(super) use rustls::pki_types;
@@ -30,13 +33,6 @@ pub(super) use rustls::pki_types;
 pub const HANDSHAKE_SAVED_BYTES_MAX: usize = 64 * 1024;
 /// Ciphertext kept after the handshake: one record, header and expansion included (RFC 5246 §6.2.3).
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + RECORD_HEADER_BYTES;
-/// Records without data (key updates, empty ones, warnings) that a peer may send unpaid. Clients renew
-/// keys after gigabytes or hours; each renewal costs us microseconds, so a few hundred are harmless.
-pub const IDLE_RECORDS_MAX: u32 = 256;
-/// Bytes of data that pay for one record without.
-pub const IDLE_RECORD_PRICE_BYTES: u32 = 1024;
-
-const RECORD_HEADER_BYTES: usize = 5;
 /// Plaintext in one record (RFC 8446 §5.1).
 const FRAGMENT_BYTES_MAX: usize = 16 * 1024;
 /// What protection adds to a record: header, tag, and the inner type (1.3) or the nonce (1.2).
@@ -225,7 +221,7 @@ impl Tls {
         while !self.saved.is_empty() && !rest.is_empty() {
             // Complete one record at a time, so that what follows need not be copied.
             let tail = self.saved.get(self.seen_bytes..).unwrap_or_default();
-            let (head, after) = rest.split_at_mut(missing(tail).min(rest.len()));
+            let (head, after) = rest.split_at_mut(records::missing(tail).min(rest.len()));
             self.save(head)?;
             rest = after;
             let mut saved = std::mem::take(&mut self.saved);
@@ -269,7 +265,7 @@ impl Tls {
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<usize, TlsError> {
-        let whole = seen_bytes + whole_records(buffer.get(seen_bytes..).unwrap_or_default()).bytes;
+        let whole = seen_bytes + records::whole(buffer.get(seen_bytes..).unwrap_or_default()).bytes;
         let mut used = 0;
         loop {
             let view = buffer.get_mut(used..).unwrap_or_default();
@@ -277,7 +273,7 @@ impl Tls {
             let status = self.connection.process_tls_records(view);
             let step = advance(status.state, plain, out);
             let discard = status.discard;
-            let idle = whole_records(buffer.get(used..used + discard).unwrap_or_default()).count;
+            let idle = records::whole(buffer.get(used..used + discard).unwrap_or_default()).count;
             used += discard;
             let step = step.map_err(|error| self.fault(error))?;
             self.account(step, idle, plain.len() - plain_before)?;
@@ -336,7 +332,9 @@ impl Tls {
             let done = match status.state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => append(&mut traffic, &mut size, out, &mut put)?,
                 Ok(ConnectionState::Closed) => return Err(TlsError::Closed),
-                state => advance(state, &mut Vec::new(), out).map(|step| step == Step::Wait).map_err(plain_fault)?,
+                state => {
+                    advance(state, &mut Vec::new(), out).map(|step| step == Step::Wait).map_err(tls_fault::name)?
+                }
             };
             self.saved.drain(..discard.min(self.saved.len()));
             self.seen_bytes = self.seen_bytes.saturating_sub(discard);
@@ -371,9 +369,9 @@ impl Tls {
             State::Handshaking(handshake) => match handshake.fault() {
                 Some(NameFault::Unknown) => TlsError::UnknownName,
                 Some(NameFault::Missing) => TlsError::NoName,
-                None => plain_fault(error),
+                None => tls_fault::name(error),
             },
-            State::Established(_) | State::Failed => plain_fault(error),
+            State::Established(_) | State::Failed => tls_fault::name(error),
         }
     }
 }
@@ -462,100 +460,5 @@ fn append(
         }
         Err(EncryptError::InsufficientSize(short)) => Err(TlsError::Internal(format!("{short:?}"))),
         Err(EncryptError::EncryptExhausted) => Err(TlsError::Exhausted),
-    }
-}
-
-/// The whole records at the front of some bytes.
-struct Whole {
-    bytes: usize,
-    count: u32,
-}
-
-fn whole_records(bytes: &[u8]) -> Whole {
-    let mut whole = Whole { bytes: 0, count: 0 };
-    while let Some(record) = bytes.get(whole.bytes..).filter(|rest| missing(rest) == 0) {
-        whole.bytes += record_bytes(record).unwrap_or(record.len());
-        whole.count += 1;
-    }
-    whole
-}
-
-/// How many bytes the first record takes, header included, if its header is there.
-fn record_bytes(bytes: &[u8]) -> Option<usize> {
-    match bytes {
-        [_, _, _, high, low, ..] => Some(RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([*high, *low]))),
-        _ => None,
-    }
-}
-
-/// How many bytes the first record lacks; first those of its header, since it tells the rest.
-fn missing(bytes: &[u8]) -> usize {
-    match record_bytes(bytes) {
-        Some(needed) => needed.saturating_sub(bytes.len()),
-        None => RECORD_HEADER_BYTES - bytes.len(),
-    }
-}
-
-/// Counts records without data against data received.
-#[derive(Default)]
-struct IdleRecords {
-    unpaid: u32,
-    purse_bytes: u32,
-}
-
-impl IdleRecords {
-    fn charge(&mut self, records: u32, data_bytes: usize) -> Result<(), TlsError> {
-        self.unpaid = self.unpaid.saturating_add(records);
-        if self.unpaid == 0 {
-            return Ok(());
-        }
-        self.purse_bytes = self.purse_bytes.saturating_add(u32::try_from(data_bytes).unwrap_or(u32::MAX));
-        self.unpaid = self.unpaid.saturating_sub(self.purse_bytes / IDLE_RECORD_PRICE_BYTES);
-        self.purse_bytes %= IDLE_RECORD_PRICE_BYTES;
-        if self.unpaid > IDLE_RECORDS_MAX { Err(TlsError::TooManyMessages) } else { Ok(()) }
-    }
-}
-
-/// A fatal alert before any key is agreed, for faults that the library has no alert for.
-fn clear_alert(error: &TlsError) -> [u8; 7] {
-    const UNEXPECTED_MESSAGE: u8 = 10;
-    const RECORD_OVERFLOW: u8 = 22;
-    const HANDSHAKE_FAILURE: u8 = 40;
-    const UNRECOGNIZED_NAME: u8 = 112;
-    let description = match error {
-        TlsError::UnknownName | TlsError::NoName => UNRECOGNIZED_NAME,
-        TlsError::TooLong => RECORD_OVERFLOW,
-        TlsError::Incompatible(_) => HANDSHAKE_FAILURE,
-        _ => UNEXPECTED_MESSAGE,
-    };
-    [21, 3, 3, 0, 2, 2, description]
-}
-
-/// Names an error of the library. The texts are its names for faults, never the peer's bytes.
-fn plain_fault(error: Error) -> TlsError {
-    use PeerMisbehaved::*;
-    match error {
-        Error::AlertReceived(alert) => TlsError::Alert(u8::from(alert)),
-        Error::PeerIncompatible(what) => TlsError::Incompatible(format!("{what:?}")),
-        Error::PeerMisbehaved(
-            TooManyEmptyFragments
-            | TooManyKeyUpdateRequests
-            | TooManyRenegotiationRequests
-            | TooManyWarningAlertsReceived,
-        ) => TlsError::TooManyMessages,
-        Error::PeerMisbehaved(what) => TlsError::Misbehaved(format!("{what:?}")),
-        Error::InvalidMessage(InvalidMessage::MessageTooLarge | InvalidMessage::HandshakePayloadTooLarge)
-        | Error::PeerSentOversizedRecord => TlsError::TooLong,
-        Error::InvalidMessage(what) => TlsError::Malformed(format!("{what:?}")),
-        Error::InappropriateMessage { got_type, .. } => TlsError::Misbehaved(format!("unexpected {got_type:?}")),
-        Error::InappropriateHandshakeMessage { got_type, .. } => {
-            TlsError::Misbehaved(format!("unexpected {got_type:?}"))
-        }
-        Error::DecryptError | Error::InvalidCertificate(CertificateError::BadSignature) => TlsError::Forged,
-        Error::InvalidCertificate(_) => TlsError::BadClientCertificate,
-        Error::NoApplicationProtocol => TlsError::NoApplicationProtocol,
-        // No signature scheme in common, in TLS 1.2; the library has no better name for it.
-        Error::General(what) if what == "incompatible signing key" => TlsError::Incompatible(what),
-        other => TlsError::Internal(format!("{other:?}")),
     }
 }

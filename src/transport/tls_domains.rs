@@ -92,7 +92,7 @@ impl DomainSet {
 
     /// Finds a domain by its prepared or its ASCII name.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).or_else(|| self.by_name.get(&ascii_name(name)?)).copied()
+        self.by_name.get(name).or_else(|| self.by_name.get(&certs::ascii_domain(name).ok()?)).copied()
     }
 
     pub(super) fn default_domain(&self) -> Option<usize> {
@@ -137,7 +137,7 @@ impl TlsDomains {
         let names = digest_of_names(domains);
         for (index, wanted) in domains.iter().enumerate() {
             let domain = load_domain(wanted, &provider, &names, old, options.unix_s, &mut warnings)?;
-            let ascii = ascii_name(&wanted.domain).ok_or_else(|| CertError::domain(&wanted.domain))?;
+            let ascii = certs::ascii_domain(&wanted.domain)?;
             let doubled = by_name.insert(ascii.clone(), index).is_some();
             if doubled || (ascii != wanted.domain && by_name.insert(wanted.domain.clone(), index).is_some()) {
                 return Err(CertError::domain(&wanted.domain));
@@ -290,11 +290,6 @@ fn tickets(name: &str, generation: &[u8; 32], old: Option<&DomainSet>) -> Result
     }
 }
 
-/// The form in which a name travels as SNI: IDNA's, lower case.
-fn ascii_name(name: &str) -> Option<String> {
-    idna::domain_to_ascii(name).ok().filter(|ascii| !ascii.is_empty())
-}
-
 #[cfg(feature = "ring")]
 use rustls::crypto::ring as provided;
 
@@ -382,5 +377,46 @@ struct Nobody;
 impl ResolvesServerCert for Nobody {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_has_forward_secrecy_and_none_is_lost() {
+        let all = provided::default_provider().cipher_suites;
+        let ours = provider().cipher_suites;
+        assert_eq!(ours.len(), all.len(), "a suite that the order does not name");
+        for suite in ours {
+            let name = format!("{:?}", suite.suite());
+            assert!(suite.tls13().is_some() || name.starts_with("TLS_ECDHE_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_decides_which_cipher_is_first() {
+        use CipherSuite::*;
+        assert_eq!(suite_order(true)[0], TLS13_AES_128_GCM_SHA256);
+        assert_eq!(suite_order(false)[0], TLS13_CHACHA20_POLY1305_SHA256);
+        for has_aes in [true, false] {
+            let order = suite_order(has_aes);
+            assert!(order.iter().enumerate().all(|(index, suite)| !order[..index].contains(suite)));
+            assert_eq!(order[6], TLS13_AES_256_GCM_SHA384);
+        }
+        let first = provider().cipher_suites[0].suite();
+        assert_eq!(first, suite_order(has_aes())[0]);
+    }
+
+    #[test]
+    fn settings_are_strict() {
+        for asks in [false, true] {
+            let config = settings(Arc::new(provider()), asks).expect("settings");
+            assert!(config.require_ems && config.ignore_client_order);
+            assert_eq!((config.max_early_data_size, config.send_tls13_tickets, config.max_tls13_tickets), (0, 1, 0));
+            assert!(!config.session_storage.can_cache() && !config.send_half_rtt_data);
+            assert!(!config.enable_secret_extraction && config.alpn_protocols.is_empty());
+        }
     }
 }

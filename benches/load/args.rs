@@ -1,0 +1,200 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::plan::{Dialect, Mechanism};
+
+/// `--help`.
+pub(crate) const HELP: &str = "\
+The bundled load test: many XMPP clients in one cheap event loop, against a server in a process of its own.
+
+    cargo bench --bench load -- [SCENARIO…] [OPTION…]
+
+Scenarios (all of them when none is named):
+    idle         memory and processor time of sessions that do nothing
+    login        login and logout, over and over, for each SASL mechanism
+    handshake    STARTTLS and TLS, then cut, over and over
+    chat         messages between pairs: latency, throughput, nothing lost, doubled or reordered;
+                 beside a plain TCP echo and a rustls echo
+    exhaust      more connections than the server has descriptors (only with a server started here)
+
+What is measured:
+    --quick                  everything small: under a minute
+    --budgets                the budgets only, as a table; exit code 1 when one is missed
+    --dialect NAME           rfc6120, xep0035, direct or plain; may be repeated (default: all)
+    --mechanism NAME         PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256; may be repeated (default: all, where it matters)
+    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 1000)
+    --concurrency N          connections that log in at the same time (default: 50)
+    --seconds N              length of each measurement (default: 5; quick: 0.7)
+    --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
+                             first and the last combination)
+    --window N               messages under way for each pair; may be repeated (default: 1 and 10)
+    --size N                 bytes of a message's frame; may be repeated (default: 300)
+    --presence               sends initial presence after each login
+    --accounts N             accounts to spread sessions over (default: 200; quick: 20)
+
+Which server (without --target: the release build of Stonechat, with a fresh data folder, killed at the end):
+    --server PATH            another binary of Stonechat
+    --target HOST:PORT       any XMPP server that runs already: its STARTTLS (and plain) port
+    --direct-target HOST:PORT  its port for direct TLS
+    --domain NAME            its domain (default: bench.local)
+    --server-pid PID         its process, to measure it; may be repeated
+    --users PREFIX           its accounts are PREFIX0, PREFIX1, … (default: user)
+    --password TEXT          the password of every account (default: secret)
+";
+
+/// What there is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Idle,
+    Login,
+    Handshake,
+    Chat,
+    Exhaust,
+}
+
+impl Scenario {
+    const ALL: [(&'static str, Self); 5] = [
+        ("idle", Self::Idle),
+        ("login", Self::Login),
+        ("handshake", Self::Handshake),
+        ("chat", Self::Chat),
+        ("exhaust", Self::Exhaust),
+    ];
+}
+
+/// Everything that the command line says.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) quick: bool,
+    pub(crate) budgets: bool,
+    pub(crate) dialects: Vec<Dialect>,
+    pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) sessions: u32,
+    pub(crate) concurrency: u32,
+    /// Length of each measurement.
+    pub(crate) measure_ms: u64,
+    pub(crate) pairs: Vec<u32>,
+    pub(crate) windows: Vec<u32>,
+    pub(crate) sizes: Vec<usize>,
+    pub(crate) presence: bool,
+    pub(crate) accounts: u32,
+    pub(crate) server: PathBuf,
+    pub(crate) target: Option<SocketAddr>,
+    pub(crate) direct_target: Option<SocketAddr>,
+    pub(crate) domain: String,
+    pub(crate) pids: Vec<u32>,
+    pub(crate) users: String,
+    pub(crate) password: String,
+}
+
+/// What to do at all.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Run(Box<Options>),
+    /// This process is an echo server; in TLS or not.
+    Echo(bool),
+    Help,
+}
+
+/// Reads the command line, without the program's name.
+pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut options, mut sessions, mut seconds, mut accounts) = (empty(), None, None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(name) => options.scenarios.push(pick(&name.string()?, &Scenario::ALL)?),
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("bench") => {} // `cargo bench` says so.
+            Long("echo-server") => return Ok(Command::Echo(parser.value()? == "tls")),
+            Long("quick") => options.quick = true,
+            Long("budgets") => options.budgets = true,
+            Long("presence") => options.presence = true,
+            Long("dialect") => {
+                let names = Dialect::XMPP.map(|dialect| (dialect.name(), dialect));
+                options.dialects.push(pick(&parser.value()?.string()?, &names)?);
+            }
+            Long("mechanism") => {
+                let names = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
+                options.mechanisms.push(pick(&parser.value()?.string()?, &names)?);
+            }
+            Long("sessions") => sessions = Some(parser.value()?.parse()?),
+            Long("concurrency") => options.concurrency = parser.value()?.parse::<u32>()?.max(1),
+            Long("seconds") => seconds = Some(parser.value()?.parse::<f64>()?.clamp(0.1, 3600.0)),
+            Long("accounts") => accounts = Some(parser.value()?.parse::<u32>()?.max(1)),
+            Long("pairs") => options.pairs.push(parser.value()?.parse::<u32>()?.max(1)),
+            Long("window") => options.windows.push(parser.value()?.parse::<u32>()?.max(1)),
+            Long("size") => options.sizes.push(parser.value()?.parse()?),
+            Long("server") => options.server = parser.value()?.into(),
+            Long("target") => options.target = Some(address(&parser.value()?.string()?)?),
+            Long("direct-target") => options.direct_target = Some(address(&parser.value()?.string()?)?),
+            Long("domain") => options.domain = parser.value()?.string()?,
+            Long("server-pid") => options.pids.push(parser.value()?.parse()?),
+            Long("users") => options.users = parser.value()?.string()?,
+            Long("password") => options.password = parser.value()?.string()?,
+            other => return Err(other.unexpected()),
+        }
+    }
+    let quick = options.quick;
+    options.sessions = sessions.unwrap_or(if quick { 1_000 } else { 10_000 });
+    options.measure_ms = (seconds.unwrap_or(if quick { 0.7 } else { 5.0 }) * 1000.0) as u64;
+    options.accounts = accounts.unwrap_or(if quick { 20 } else { 200 });
+    fill(&mut options);
+    Ok(Command::Run(Box::new(options)))
+}
+
+fn empty() -> Options {
+    Options {
+        scenarios: Vec::new(),
+        quick: false,
+        budgets: false,
+        dialects: Vec::new(),
+        mechanisms: Vec::new(),
+        sessions: 0,
+        concurrency: 50,
+        measure_ms: 0,
+        pairs: Vec::new(),
+        windows: Vec::new(),
+        sizes: Vec::new(),
+        presence: false,
+        accounts: 0,
+        server: env!("CARGO_BIN_EXE_stonechat").into(),
+        target: None,
+        direct_target: None,
+        domain: "bench.local".to_owned(),
+        pids: Vec::new(),
+        users: "user".to_owned(),
+        password: "secret".to_owned(),
+    }
+}
+
+/// Fills the lists that nobody named.
+fn fill(options: &mut Options) {
+    fn or<T: Clone>(list: &mut Vec<T>, all: &[T]) {
+        if list.is_empty() {
+            list.extend_from_slice(all);
+        }
+    }
+    or(&mut options.scenarios, &Scenario::ALL.map(|(_, scenario)| scenario));
+    or(&mut options.dialects, &Dialect::XMPP);
+    or(&mut options.mechanisms, &Mechanism::ALL);
+    or(&mut options.pairs, &[1, 100]);
+    or(&mut options.windows, &[1, 10]);
+    or(&mut options.sizes, &[300]);
+}
+
+fn pick<T: Copy>(name: &str, among: &[(&'static str, T)]) -> Result<T, lexopt::Error> {
+    let found = among.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let names = || among.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+    found.map(|(_, value)| *value).ok_or_else(|| format!("{name:?} is none of {}", names()).into())
+}
+
+fn address(text: &str) -> Result<SocketAddr, lexopt::Error> {
+    let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.ok_or_else(|| format!("{text:?} is no HOST:PORT that can be reached").into())
+}

@@ -1,0 +1,191 @@
+//! What every scenario works with: the options, the clients, the server and the report.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustls::pki_types::ServerName;
+
+use crate::args::Options;
+use crate::clock::{MS_NS, SECOND_NS};
+use crate::plan::{Dialect, Goal, Mechanism, Plan};
+use crate::process::{self, Memory};
+use crate::report::{Report, Row};
+use crate::server::{self, Server};
+use crate::swarm::{Driver, Event, Stop, Swarm};
+use crate::tls;
+
+/// Above this share of one core the generator, not the server, may set the pace.
+const GENERATOR_BUSY: f64 = 0.9;
+
+/// Descriptors that server and generator need for other things than sessions.
+const SPARE_DESCRIPTORS: u32 = 64;
+
+/// The state of a load test.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) swarm: Swarm,
+    pub(crate) server: Server,
+    pub(crate) report: Report,
+}
+
+/// Readings at the start of a measurement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meter {
+    begun_ns: u64,
+    server_ns: u64,
+    own_ns: u64,
+}
+
+/// What passed since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) seconds: f64,
+    /// Processor time of the server; `None` when its pid is unknown.
+    pub(crate) server_ns: Option<f64>,
+    /// Processor time of the generator, in cores.
+    pub(crate) generator_cores: f64,
+}
+
+impl Reading {
+    /// Cores that the server used.
+    pub(crate) fn server_cores(&self) -> Option<f64> {
+        self.server_ns.map(|ns| ns / SECOND_NS as f64 / self.seconds)
+    }
+
+    /// The server's processor time for each of `count` operations, in microseconds.
+    pub(crate) fn server_us_per(&self, count: u64) -> Option<f64> {
+        self.server_ns.map(|ns| ns / 1000.0 / count.max(1) as f64)
+    }
+
+    /// Appends who was how busy, and whether the generator set the pace.
+    pub(crate) fn add_to(&self, row: Row) -> Row {
+        let bound = self.generator_cores > GENERATOR_BUSY;
+        if bound {
+            eprintln!("the generator was the bottleneck ({:.2} cores): more is possible", self.generator_cores);
+        }
+        let row = row.number_if("server_cores", self.server_cores(), 2);
+        row.number("generator_cores", self.generator_cores, 2).flag("generator_bound", bound)
+    }
+}
+
+impl Bench {
+    /// Makes the server and its accounts ready and prints what is measured where.
+    pub(crate) fn new(mut options: Options, stop: Arc<AtomicBool>) -> Result<Self, Box<dyn Error>> {
+        let mut report = Report::default();
+        let subject = match options.target {
+            Some(target) => target.to_string(),
+            None => server::describe(&options.server),
+        };
+        let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64);
+        let machine = Row::new("machine").text("server", &subject).whole("cores", cores);
+        let machine = machine.text("processor", &process::processor()).text("kernel", &process::kernel_release());
+        report.add(machine.whole("descriptors", process::descriptor_limit().0));
+        report.table("machine");
+        let room = u32::try_from(process::descriptor_limit().0).unwrap_or(u32::MAX).saturating_sub(SPARE_DESCRIPTORS);
+        if options.sessions > room {
+            eprintln!("the descriptor limit leaves room for {room} of {} sessions", options.sessions);
+            options.sessions = room;
+        }
+        let server = Server::new(&options, stop.clone())?;
+        Ok(Self { swarm: Swarm::new(stop)?, options, server, report })
+    }
+
+    /// What connections of a run have in common; `None` where the server has no port for the dialect.
+    pub(crate) fn plan(&self, dialect: Dialect, mechanism: Mechanism, goal: Goal) -> Option<Plan> {
+        self.plan_for(self.server.target(dialect)?, dialect, mechanism, goal)
+    }
+
+    /// The same, towards any address.
+    pub(crate) fn plan_for(
+        &self,
+        target: SocketAddr,
+        dialect: Dialect,
+        mechanism: Mechanism,
+        goal: Goal,
+    ) -> Option<Plan> {
+        let options = &self.options;
+        Some(Plan {
+            target,
+            domain: options.domain.clone(),
+            dialect,
+            mechanism,
+            goal,
+            presence: options.presence,
+            users: options.users.clone(),
+            accounts: options.accounts,
+            password: options.password.clone(),
+            tls: tls::client_config(dialect == Dialect::Direct).ok()?,
+            server_name: ServerName::try_from(options.domain.clone()).ok()?,
+        })
+    }
+
+    /// The mechanism of scenarios that are not about mechanisms: the cheapest that the dialect allows.
+    pub(crate) fn usual_mechanism(&self, dialect: Dialect) -> Mechanism {
+        let preferred = if dialect.is_secure() { Mechanism::Plain } else { Mechanism::ScramSha1 };
+        let named = &self.options.mechanisms;
+        if named.contains(&preferred) { preferred } else { named.first().copied().unwrap_or(preferred) }
+    }
+
+    /// A deadline so many seconds from now.
+    pub(crate) fn deadline_ns(&self, seconds: u64) -> u64 {
+        self.swarm.now_ns() + seconds * SECOND_NS
+    }
+
+    /// A deadline so many milliseconds from now.
+    pub(crate) fn deadline_ms(&self, ms: u64) -> u64 {
+        self.swarm.now_ns() + ms * MS_NS
+    }
+
+    /// Starts a measurement of the processes `pids`.
+    pub(crate) fn meter(&self, pids: &[u32]) -> Meter {
+        let (begun_ns, server_ns) = (self.swarm.now_ns(), process::cpu_ns(pids));
+        Meter { begun_ns, server_ns, own_ns: process::own_cpu_ns() }
+    }
+
+    /// Reads it.
+    pub(crate) fn read(&self, meter: &Meter, pids: &[u32]) -> Reading {
+        let seconds = (self.swarm.now_ns() - meter.begun_ns) as f64 / SECOND_NS as f64;
+        let server_ns = (!pids.is_empty()).then(|| process::cpu_ns(pids).saturating_sub(meter.server_ns) as f64);
+        let own_ns = process::own_cpu_ns().saturating_sub(meter.own_ns);
+        Reading { seconds, server_ns, generator_cores: own_ns as f64 / SECOND_NS as f64 / seconds }
+    }
+
+    /// The server's memory; `None` when its pid is unknown.
+    pub(crate) fn memory(&self) -> Result<Option<Memory>, Box<dyn Error>> {
+        let pids = self.server.pids();
+        Ok(if pids.is_empty() { None } else { Some(process::memory(pids)?) })
+    }
+
+    /// Lets the connections be for a while: what the server sends is read, nothing is sent.
+    pub(crate) fn rest(&mut self, ms: u64) -> Result<(), Stop> {
+        let deadline_ns = self.deadline_ms(ms);
+        let mut quiet = Quiet { ended: 0 };
+        self.swarm.run(&mut quiet, deadline_ns)?;
+        if quiet.ended > 0 {
+            self.report.fail(format!("{} idle connections ended by themselves", quiet.ended));
+        }
+        Ok(())
+    }
+}
+
+/// A scenario that does nothing.
+struct Quiet {
+    ended: u32,
+}
+
+impl Driver for Quiet {
+    fn event(&mut self, _swarm: &mut Swarm, _id: usize, _tag: u32, event: Event<'_>) {
+        if let Event::Ended(_) = event {
+            self.ended += 1;
+        }
+    }
+
+    fn tick(&mut self, _swarm: &mut Swarm) {}
+
+    fn is_done(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,185 @@
+//! The limits: a plain TCP echo and a rustls echo, each in a process of its own.
+//!
+//! They do the least that any server must for a message: one readiness loop, one read, all complete records,
+//! one write. What XMPP costs is what a server's figure is above theirs in the same run. This program is
+//! started again with `--echo-server tcp|tls`; it says its port on standard output and ends when its
+//! standard input does, so it never outlives the load test.
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustls::{ServerConfig, ServerConnection};
+use slab::Slab;
+
+use crate::tls;
+
+/// One read of the echo, as large as the server's own.
+const READ_BYTES: usize = 64 * 1024;
+const LISTENER: Token = Token(usize::MAX - 1);
+const PARENT: Token = Token(usize::MAX - 2);
+
+/// The echo as the load test sees it: a child process.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    child: Child,
+    /// Its end is the child's end.
+    _alive: Option<ChildStdin>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Echo {
+    /// Starts an echo, in TLS or not.
+    pub(crate) fn start(secure: bool) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--echo-server").arg(if secure { "tls" } else { "tcp" });
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let port: u16 = line.trim().parse().map_err(|_| io::Error::other("the echo server did not start"))?;
+        let alive = child.stdin.take();
+        Ok(Self { child, _alive: alive, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })
+    }
+
+    /// The process to measure.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Peer {
+    socket: TcpStream,
+    tls: Option<ServerConnection>,
+    /// Echoed and not yet written; for TLS rustls keeps it.
+    outbox: Vec<u8>,
+}
+
+/// Serves until standard input ends.
+pub(crate) fn serve(secure: bool) -> Result<(), Box<dyn Error>> {
+    let config = if secure { Some(tls::server_config()?) } else { None };
+    let mut poll = Poll::new()?;
+    let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let stdin = io::stdin().as_raw_fd();
+    poll.registry().register(&mut SourceFd(&stdin), PARENT, Interest::READABLE)?;
+    println!("{}", listener.local_addr()?.port());
+    io::stdout().flush()?;
+
+    let mut peers: Slab<Peer> = Slab::new();
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; READ_BYTES];
+    let mut plain = Vec::new();
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        for event in &events {
+            match event.token() {
+                PARENT => return Ok(()),
+                LISTENER => accept(&listener, &poll, &mut peers, config.as_ref())?,
+                Token(id) => {
+                    let Some(peer) = peers.get_mut(id) else { continue };
+                    if !matches!(peer.echo(&mut buffer, &mut plain), Ok(true)) {
+                        peers.remove(id);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    poll: &Poll,
+    peers: &mut Slab<Peer>,
+    config: Option<&Arc<ServerConfig>>,
+) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (mut socket, _) = match listener.accept() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            accepted => accepted?,
+        };
+        socket.set_nodelay(true)?;
+        let slot = peers.vacant_entry();
+        poll.registry().register(&mut socket, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
+        let tls = config.map(|config| ServerConnection::new(config.clone())).transpose()?;
+        slot.insert(Peer { socket, tls, outbox: Vec::new() });
+    }
+}
+
+impl Peer {
+    /// Reads once (more only when the buffer was filled), echoes everything complete in one write.
+    /// Says whether the connection goes on.
+    fn echo(&mut self, buffer: &mut [u8], plain: &mut Vec<u8>) -> io::Result<bool> {
+        loop {
+            let length = match self.socket.read(buffer) {
+                Ok(0) => return Ok(false),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            match &mut self.tls {
+                None => self.outbox.extend_from_slice(&buffer[..length]),
+                Some(tls) => echo_records(tls, &buffer[..length], plain)?,
+            }
+            match self.flush() {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+            if length < buffer.len() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            None => {
+                while !self.outbox.is_empty() {
+                    let sent = self.socket.write(&self.outbox)?;
+                    self.outbox.drain(..sent);
+                }
+            }
+            Some(tls) => {
+                while tls.wants_write() {
+                    tls.write_tls(&mut self.socket)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Decrypts all complete records and answers them as one.
+fn echo_records(tls: &mut ServerConnection, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+    plain.clear();
+    while !cipher.is_empty() {
+        tls.read_tls(&mut cipher)?;
+        let state = tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        if state.peer_has_closed() {
+            return Ok(());
+        }
+        let start = plain.len();
+        plain.resize(start + state.plaintext_bytes_to_read(), 0);
+        tls.reader().read_exact(&mut plain[start..])?;
+    }
+    tls.writer().write_all(plain)
+}

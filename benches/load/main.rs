@@ -1,0 +1,79 @@
+//! The bundled load test: what a server costs, measured from outside.
+//!
+//! ```text
+//! args ─▶ Bench ─▶ scenario/* ─▶ crowd ─▶ swarm (mio loop) ─▶ client (socket, TLS) ─▶ server, another process
+//!                      │                     └─ negotiation, scram, frames: XMPP without a socket
+//!                      └─▶ report ◀─ process (/proc of the server)
+//! ```
+//!
+//! It shares no code with the server beyond the crypto provider, so that a fault of the one does not hide in
+//! the other, and it runs against any XMPP server. See `benches/README.md`.
+
+mod args;
+mod bench;
+mod client;
+mod clock;
+mod crowd;
+mod echo;
+mod frames;
+mod histogram;
+mod negotiation;
+mod plan;
+mod process;
+mod progress;
+mod report;
+mod scenario;
+mod scram;
+mod server;
+mod sources;
+mod swarm;
+mod tls;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use args::{Command, Options};
+use bench::Bench;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", args::HELP);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Echo(secure)) => finish(echo::serve(secure).map(|()| true)),
+        Ok(Command::Run(options)) => finish(run(*options)),
+        Err(error) => {
+            eprintln!("{error}\n\n{}", args::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn finish(result: Result<bool, Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs everything; `false` when something was lost, failed or over its budget.
+fn run(options: Options) -> Result<bool, Box<dyn Error>> {
+    frames::self_check()?;
+    histogram::self_check()?;
+    scram::self_check()?;
+    process::raise_descriptor_limit();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    let mut bench = Bench::new(options, stop)?;
+    scenario::run_all(&mut bench)?;
+    Ok(bench.report.conclude())
+}

@@ -1,0 +1,129 @@
+//! What the kernel knows of a process: memory, processor time, descriptors. Linux's `/proc` only.
+//!
+//! Memory is read from `smaps_rollup`, which walks the page tables and is exact; `status` sums counters that
+//! every core updates in batches and may be off by some hundred KiB, which is much where a session costs one.
+//! Processor time comes from the scheduler's nanoseconds of each thread, or from the process's ticks
+//! (10 ms, but they remember threads that have ended), whichever is more.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::{env, fs, io};
+
+/// `/proc/PID/stat` counts in units of `USER_HZ`, which Linux fixes at 100 a second.
+const TICK_NS: u64 = 10_000_000;
+/// Set in the environment once the descriptor limit has been raised, so that it is tried once.
+const RAISED: &str = "STONECHAT_LOAD_RAISED";
+
+/// The memory of one or several processes, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Resident: what the budgets are about.
+    pub(crate) rss_kib: u64,
+    /// Resident, shared pages divided by the number of those who share them.
+    pub(crate) pss_kib: u64,
+    /// Resident and private to the heap and stacks: without the pages of the binary and its files.
+    pub(crate) anon_kib: u64,
+}
+
+/// Memory of all of `pids` together.
+pub(crate) fn memory(pids: &[u32]) -> io::Result<Memory> {
+    let mut sum = Memory::default();
+    for pid in pids {
+        let one = memory_of(*pid)?;
+        sum.rss_kib += one.rss_kib;
+        sum.pss_kib += one.pss_kib;
+        sum.anon_kib += one.anon_kib;
+    }
+    Ok(sum)
+}
+
+fn memory_of(pid: u32) -> io::Result<Memory> {
+    if let Ok(rollup) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        return Ok(Memory {
+            rss_kib: field_kib(&rollup, "Rss:"),
+            pss_kib: field_kib(&rollup, "Pss:"),
+            anon_kib: field_kib(&rollup, "Anonymous:"),
+        });
+    }
+    // Another user's process keeps its maps to itself; its status is public.
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rss_kib = field_kib(&status, "VmRSS:");
+    Ok(Memory { rss_kib, pss_kib: 0, anon_kib: field_kib(&status, "RssAnon:") })
+}
+
+/// The number behind `name` at the start of a line; zero when there is none.
+fn field_kib(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Processor time, user and system, of all threads of all of `pids` since they started, in nanoseconds.
+pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
+    pids.iter().map(|pid| ticks_ns(*pid).max(threads_ns(*pid))).sum()
+}
+
+fn ticks_ns(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is the name in parentheses and may hold anything; utime and stime are 14 and 15.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks * TICK_NS
+}
+
+fn threads_ns(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let paths = threads.flatten().map(|thread| thread.path().join("schedstat"));
+    let times = paths.filter_map(|path| fs::read_to_string(path).ok());
+    times.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+}
+
+/// Processor time of this process.
+pub(crate) fn own_cpu_ns() -> u64 {
+    cpu_ns(&[std::process::id()])
+}
+
+/// Whether the process is there and not a zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    state.is_some_and(|state| state != "Z" && state != "X")
+}
+
+/// This process's descriptor limit: (now, at most).
+pub(crate) fn descriptor_limit() -> (u64, u64) {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    let mut numbers = line.split_whitespace().map(|word| word.parse().unwrap_or(u64::MAX));
+    (numbers.next().unwrap_or(1024), numbers.next().unwrap_or(1024))
+}
+
+/// Raises the descriptor limit to what is allowed, by starting this program again through the shell's
+/// `ulimit` (the same process, its arguments kept): raising it from inside would need unsafe code.
+pub(crate) fn raise_descriptor_limit() {
+    let (now, most) = descriptor_limit();
+    if now >= most || env::var_os(RAISED).is_some() {
+        return;
+    }
+    let Ok(program) = env::current_exe() else { return };
+    let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+    let mut shell = Command::new("/bin/sh");
+    let error = shell.arg("-c").arg(script).arg(program).args(env::args_os().skip(1)).env(RAISED, "1").exec();
+    eprintln!("the descriptor limit stays at {now}: {error}");
+}
+
+/// Open descriptors of a process.
+pub(crate) fn descriptors_open(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64)
+}
+
+/// The first line of a file of the kernel, for the report's header.
+pub(crate) fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+/// The processor's name, for the report's header.
+pub(crate) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    line.trim_start_matches(['\t', ' ', ':']).to_owned()
+}

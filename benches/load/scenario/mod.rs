@@ -1,0 +1,38 @@
+//! The scenarios, and the order in which they run.
+
+mod budgets;
+mod chat;
+mod exhaust;
+mod idle;
+mod storm;
+
+use std::error::Error;
+
+use crate::args::Scenario;
+use crate::bench::Bench;
+
+/// The result of a scenario: measured figures and failures are in the report; an error ends the run.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Runs what the options name.
+pub(crate) fn run_all(bench: &mut Bench) -> Outcome<()> {
+    if bench.options.budgets {
+        return budgets::run(bench);
+    }
+    for scenario in bench.options.scenarios.clone() {
+        match scenario {
+            Scenario::Idle => idle::run(bench)?,
+            Scenario::Login => storm::logins(bench)?,
+            Scenario::Handshake => storm::handshakes(bench)?,
+            Scenario::Chat => chat::run(bench)?,
+            Scenario::Exhaust => drop(exhaust::run(bench)?),
+        }
+        bench.swarm.cut_all();
+        if !bench.server.is_alive() {
+            let text = format!("the server is gone after {scenario:?}:\n{}", bench.server.last_words());
+            bench.report.fail(text);
+            return Ok(());
+        }
+    }
+    Ok(())
+}

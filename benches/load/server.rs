@@ -1,0 +1,234 @@
+//! The server under test: Stonechat started here, or any XMPP server that runs already.
+//!
+//! An own server gets a folder under the system's temporary one, a configuration on loopback and free ports,
+//! and its accounts through `stonechat user add`. It is started anew for scenarios that measure memory, so
+//! that what one leaves behind is not counted in the next, and ended by its pid when this value is dropped.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::args::Options;
+use crate::clock::{Clock, SECOND_NS, pause};
+use crate::plan::Dialect;
+use crate::process;
+use crate::progress::Progress;
+
+/// Longest start and longest polite end.
+const START_STOP_NS: u64 = 20 * SECOND_NS;
+
+/// What is measured.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// STARTTLS and plain.
+    target: SocketAddr,
+    direct_target: Option<SocketAddr>,
+    pids: Vec<u32>,
+    own: Option<Own>,
+    stop: Arc<AtomicBool>,
+}
+
+/// A server that was started here.
+#[derive(Debug)]
+struct Own {
+    binary: PathBuf,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// The server that the options name; an own one is made ready but not started.
+    pub(crate) fn new(options: &Options, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        if let Some(target) = options.target {
+            let (direct_target, pids) = (options.direct_target, options.pids.clone());
+            return Ok(Self { target, direct_target, pids, own: None, stop });
+        }
+        let folder = std::env::temp_dir().join(format!("stonechat-load-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let own = Own { binary: options.server.clone(), folder, child: None };
+        let (target, direct) = (free_address()?, free_address()?);
+        fs::write(own.config(), config(&options.domain, target, direct))?;
+        let mut server = Self { target, direct_target: Some(direct), pids: Vec::new(), own: Some(own), stop };
+        server.make_accounts(options)?;
+        Ok(server)
+    }
+
+    /// Where a dialect is spoken.
+    pub(crate) fn target(&self, dialect: Dialect) -> Option<SocketAddr> {
+        if dialect == Dialect::Direct { self.direct_target } else { Some(self.target) }
+    }
+
+    /// The processes to measure; none when nobody named them.
+    pub(crate) fn pids(&self) -> &[u32] {
+        &self.pids
+    }
+
+    /// Whether it was started here.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Starts an own server anew, with at most so many descriptors; another's is left as it is.
+    pub(crate) fn restart(&mut self, descriptors: Option<u64>) -> io::Result<()> {
+        let Some(own) = self.own.as_mut() else { return Ok(()) };
+        own.end();
+        let pid = own.start(descriptors)?;
+        self.pids = vec![pid];
+        // One port may be open a moment before the other.
+        own.wait_for(self.target, &self.stop)?;
+        self.direct_target.map_or(Ok(()), |target| own.wait_for(target, &self.stop))
+    }
+
+    /// Whether all its processes are there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.pids.iter().all(|pid| process::is_alive(*pid))
+    }
+
+    /// What an own server wrote last, for a message.
+    pub(crate) fn last_words(&self) -> String {
+        self.own.as_ref().map(Own::last_words).unwrap_or_default()
+    }
+
+    /// Only serving makes the data folder, so the server runs while the accounts are made. It is started
+    /// anew before anything is measured.
+    fn make_accounts(&mut self, options: &Options) -> io::Result<()> {
+        self.restart(None)?;
+        let Some(own) = self.own.as_mut() else { return Ok(()) };
+        let clock = Clock::start();
+        let mut progress = Progress::new(0);
+        for account in 0..options.accounts {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("interrupted"));
+            }
+            let name = format!("{}{account}@{}", options.users, options.domain);
+            own.add_user(&name, &options.password)?;
+            progress.show(clock.ns(), "accounts", u64::from(account), u64::from(options.accounts));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(own) = self.own.as_mut() {
+            own.end();
+            // A folder that stays behind in the temporary one harms nobody.
+            let _ = fs::remove_dir_all(&own.folder);
+        }
+    }
+}
+
+impl Own {
+    fn config(&self) -> PathBuf {
+        self.folder.join("stonechat.toml")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// Starts it through a shell, which becomes it: the shell can set the descriptor limit.
+    fn start(&mut self, descriptors: Option<u64>) -> io::Result<u32> {
+        let limit = descriptors.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("{limit}exec \"$0\" \"$@\"")).arg(&self.binary);
+        shell.arg("--config").arg(self.config()).current_dir(&self.folder).stdin(Stdio::null());
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let child = shell.stdout(log.try_clone()?).stderr(log).spawn()?;
+        let pid = child.id();
+        self.child = Some(child);
+        Ok(pid)
+    }
+
+    fn wait_for(&mut self, target: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
+        let clock = Clock::start();
+        while TcpStream::connect_timeout(&target, Duration::from_secs(1)).is_err() {
+            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("interrupted"));
+            }
+            if ended || clock.ns() > START_STOP_NS {
+                return Err(io::Error::other(format!("the server does not serve:\n{}", self.last_words())));
+            }
+            pause(20);
+        }
+        Ok(())
+    }
+
+    fn add_user(&self, name: &str, password: &str) -> io::Result<()> {
+        let mut command = Command::new(&self.binary);
+        command.arg("--config").arg(self.config()).args(["user", "add", name]).current_dir(&self.folder);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            writeln!(stdin, "{password}")?;
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("user add {name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    }
+
+    /// Ends it politely, then not.
+    fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let polite = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
+        let clock = Clock::start();
+        while polite.is_ok() && matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
+            pause(10);
+        }
+        // Both fail only when it has ended.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+/// A loopback address with a port that was free a moment ago.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Loopback, TLS offered and not demanded, and no bound in the way that protects from a single address:
+/// here every client has the same.
+fn config(domain: &str, target: SocketAddr, direct: SocketAddr) -> String {
+    format!(
+        r#"data_dir = "data"
+tls_required = false
+
+[[domain]]
+name = "{domain}"
+self_signed = true
+
+[[listener]]
+kind = "starttls"
+addresses = ["{target}"]
+
+[[listener]]
+kind = "direct"
+addresses = ["{direct}"]
+
+[limits]
+connections_per_address = 1000000
+connects_per_address_per_minute = 10000000
+resources_per_account = 1000
+hashes_waiting = 4096
+"#
+    )
+}
+
+/// Says what is measured, for the report's header.
+pub(crate) fn describe(path: &Path) -> String {
+    let bytes = fs::metadata(path).map_or(0, |meta| meta.len());
+    format!("{} ({bytes} bytes)", path.display())
+}

@@ -1,0 +1,268 @@
+//! The control protocol: what `stonechat user …` and its like ask of a running server.
+//!
+//! ```text
+//! CLI ──one JSON line──▶ socket in the data folder ──Request──▶ execute ──Answer──▶ one JSON line
+//! ```
+//!
+//! Versioned and bounded; nothing here knows the socket. Passwords do not travel: the caller derives the SCRAM keys,
+//! so the loop never hashes on an operator's behalf. The keys are as secret as passwords, and no `Debug` shows them.
+//! `wire` is how it is written, `client` the blocking side for the command line.
+
+pub mod client;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Account, Change, Summary};
+use crate::jid::Jid;
+use crate::sasl::{Credentials, ScramHash};
+use crate::storage::{Miss, Store};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The version of the protocol; another one is refused.
+pub const CONTROL_VERSION: u32 = 1;
+/// Longest line in either direction, its end included.
+pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
+/// How long a request may take to arrive, and its answer to be taken.
+pub const CONTROL_TIMEOUT_S: u64 = 10;
+/// Control connections at the same time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Names of hosted domains told where one was asked for that is not.
+pub const HOSTED_SHOWN_MAX: usize = 8;
+/// What the addresses of one page may take of the line, escapes included.
+const PAGE_BYTES_MAX: usize = 48 * 1024;
+
+const _: () = assert!(PAGE_BYTES_MAX + 4 * 1024 < CONTROL_LINE_BYTES_MAX);
+
+/// Where the control socket of a data folder is.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// What is asked of a running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Something about accounts; [`execute`] answers it from the store.
+    User(UserRequest),
+    /// How the server is; answered with [`Answer::Status`].
+    Status,
+    /// Certificates and log level again, as SIGHUP does.
+    Reload,
+    /// An orderly end, as SIGTERM does.
+    Stop,
+}
+
+/// What is asked about accounts. Addresses are prepared bare JIDs with a localpart.
+#[derive(Clone, PartialEq, Eq)]
+pub enum UserRequest {
+    /// A new account.
+    Add {
+        /// Its address.
+        address: Jid,
+        /// What it may log in with.
+        credentials: Credentials,
+    },
+    /// Another password.
+    Passwd {
+        /// The account's address.
+        address: Jid,
+        /// What it may log in with from now on.
+        credentials: Credentials,
+    },
+    /// The account, gone.
+    Del {
+        /// Its address.
+        address: Jid,
+    },
+    /// One page of a domain's accounts.
+    List {
+        /// A prepared domainpart.
+        domain: String,
+        /// The last localpart of the page before.
+        after: Option<String>,
+    },
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done, and on disk. To be sent when the run's ticket is durable.
+    Done,
+    /// One page of localparts; `more` says whether another may follow.
+    Users {
+        /// In byte order.
+        localparts: Vec<String>,
+        /// Whether to ask again, after the last one.
+        more: bool,
+    },
+    /// How the server is.
+    Status(Box<Status>),
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// How a server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub program: String,
+    /// The process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// The hosted domains.
+    pub domains: Vec<String>,
+    /// Connections now.
+    pub connections: u64,
+    /// Bound sessions now.
+    pub sessions: u64,
+    /// Whatever else is counted, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The line is not a request of this protocol.
+    BadRequest {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The request has another version.
+    UnsupportedVersion,
+    /// The domain is not hosted.
+    NoSuchDomain {
+        /// That domain.
+        domain: String,
+        /// Those that are, as far as there is room for them.
+        hosted: Vec<String>,
+    },
+    /// There is no such account.
+    NoSuchAccount {
+        /// Its address.
+        address: String,
+    },
+    /// There is such an account already.
+    AccountExists {
+        /// Its address.
+        address: String,
+    },
+    /// Too much waits for the disk, or too many ask at once.
+    Busy,
+    /// The server tried and could not.
+    Failed {
+        /// What happened.
+        why: String,
+    },
+}
+
+/// Answers what is asked about accounts. `hosted` are the prepared names of the domains.
+///
+/// After [`Answer::Done`] to a `Passwd` or `Del` the caller forgets the account's verifiers and, for `Del`, ends its
+/// sessions.
+///
+/// # Errors
+///
+/// [`Miss`]: run again when the rows are there.
+pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Result<Answer, Miss> {
+    let domain = request.domain();
+    if !hosted.contains(&domain) {
+        let hosted = hosted.iter().take(HOSTED_SHOWN_MAX).map(|&name| name.to_owned()).collect();
+        return Ok(Answer::Refused(Refusal::NoSuchDomain { domain: domain.to_owned(), hosted }));
+    }
+    let (address, change) = match request {
+        UserRequest::Add { address, credentials } => {
+            (address, accounts::create(store, domain, localpart(address), &account(credentials))?)
+        }
+        UserRequest::Passwd { address, credentials } => {
+            (address, accounts::set(store, domain, localpart(address), &account(credentials))?)
+        }
+        UserRequest::Del { address } => (address, accounts::delete(store, domain, localpart(address))?),
+        UserRequest::List { domain, after } => return page(store, domain, after.as_deref()),
+    };
+    let address = address.as_str().to_owned();
+    Ok(match change {
+        Change::Absent => Answer::Refused(Refusal::NoSuchAccount { address }),
+        Change::Done => Answer::Done,
+        Change::Exists => Answer::Refused(Refusal::AccountExists { address }),
+        Change::Full => Answer::Refused(Refusal::Busy),
+    })
+}
+
+/// The account with these credentials. A password newly set opens a disabled account only if they say so.
+fn account(credentials: &Credentials) -> Account {
+    let has = |hash| credentials.keys.iter().any(|keys| keys.hash == hash);
+    Account {
+        summary: Summary {
+            has_sha1: has(ScramHash::Sha1),
+            has_sha256: has(ScramHash::Sha256),
+            disabled: credentials.disabled,
+        },
+        credentials: credentials.encode(),
+    }
+}
+
+/// The next accounts, as many as one line holds.
+fn page(store: &mut Store, domain: &str, after: Option<&str>) -> Result<Answer, Miss> {
+    let rows = accounts::list(store, domain, after, ACCOUNT_PAGE_MAX)?;
+    let found = rows.len();
+    let mut room = PAGE_BYTES_MAX;
+    let mut localparts = Vec::with_capacity(found);
+    for (localpart, _) in rows {
+        // Every byte may need an escape; quotes and a comma come with each.
+        let Some(left) = room.checked_sub(2 * localpart.len() + 3) else { break };
+        room = left;
+        localparts.push(localpart);
+    }
+    let more = localparts.len() < found || found == ACCOUNT_PAGE_MAX as usize;
+    Ok(Answer::Users { localparts, more })
+}
+
+fn localpart(address: &Jid) -> &str {
+    address.localpart().unwrap_or_default()
+}
+
+impl UserRequest {
+    /// The domain concerned.
+    pub fn domain(&self) -> &str {
+        match self {
+            Self::Add { address, .. } | Self::Passwd { address, .. } | Self::Del { address } => address.domainpart(),
+            Self::List { domain, .. } => domain,
+        }
+    }
+}
+
+impl fmt::Debug for UserRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, whom) = match self {
+            Self::Add { address, .. } => ("Add", address.as_str()),
+            Self::Passwd { address, .. } => ("Passwd", address.as_str()),
+            Self::Del { address } => ("Del", address.as_str()),
+            Self::List { domain, .. } => ("List", domain.as_str()),
+        };
+        write!(f, "{name}({whom})")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest { why } => write!(f, "the request is not understood: {why}"),
+            Self::UnsupportedVersion => {
+                write!(f, "this server speaks version {CONTROL_VERSION} of the control protocol")
+            }
+            Self::NoSuchDomain { domain, hosted } => {
+                write!(f, "the domain {domain} is not hosted here; hosted: {}", hosted.join(", "))
+            }
+            Self::NoSuchAccount { address } => write!(f, "there is no account {address}"),
+            Self::AccountExists { address } => write!(f, "there is an account {address} already"),
+            Self::Busy => f.write_str("the server is busy; try again"),
+            Self::Failed { why } => f.write_str(why),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! How requests and answers are written: one JSON object a line.
+//!
+//! ```text
+//! {"version":1,"verb":"user-add","address":"alice@localhost","credentials":"AQAC…"}
+//! {"version":1,"ok":true}
+//! {"version":1,"ok":false,"error":"account-exists","message":"…","address":"alice@localhost"}
+//! ```
+//!
+//! A request with a key that its version does not know is refused; an answer may have more keys than its reader knows.
+
+use super::{Answer, CONTROL_LINE_BYTES_MAX, CONTROL_VERSION, Refusal, Request, Status, UserRequest};
+use crate::jid::{self, Jid};
+use crate::sasl::{Credentials, base64};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// Every key a request may have.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RequestLine {
+    version: u32,
+    verb: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credentials: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+/// What must be read before anything else can be.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Every key an answer may have.
+#[derive(Default, Deserialize, Serialize)]
+struct AnswerLine {
+    version: u32,
+    ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hosted: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    users: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+}
+
+impl Drop for RequestLine {
+    fn drop(&mut self) {
+        self.credentials.zeroize();
+    }
+}
+
+impl Request {
+    /// Judges one line, with or without its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnsupportedVersion`] or [`Refusal::BadRequest`]: send it as the answer and close.
+    pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
+        let bad = |why: &str| Refusal::BadRequest { why: why.to_owned() };
+        if line.len() > CONTROL_LINE_BYTES_MAX {
+            return Err(bad("the line is too long"));
+        }
+        // The JSON library's own words may repeat the line, which may hold keys: only the place is told.
+        let at =
+            |error: serde_json::Error| bad(&format!("not the JSON object of a request (column {})", error.column()));
+        let Versioned { version } = serde_json::from_slice(line).map_err(at)?;
+        if version != CONTROL_VERSION {
+            return Err(Refusal::UnsupportedVersion);
+        }
+        let mut wire: RequestLine = serde_json::from_slice(line).map_err(at)?;
+        let request = match wire.verb.as_str() {
+            "user-add" => Self::User(UserRequest::Add { address: wire.address()?, credentials: wire.credentials()? }),
+            "user-passwd" => {
+                Self::User(UserRequest::Passwd { address: wire.address()?, credentials: wire.credentials()? })
+            }
+            "user-del" => Self::User(UserRequest::Del { address: wire.address()? }),
+            "user-list" => Self::User(UserRequest::List { domain: wire.domain()?, after: wire.after()? }),
+            "status" => Self::Status,
+            "reload" => Self::Reload,
+            "stop" => Self::Stop,
+            _ => return Err(bad("there is no such verb")),
+        };
+        if wire.is_empty() { Ok(request) } else { Err(bad("a key that this verb does not have")) }
+    }
+
+    /// The line for this request, its end included. Wiped when dropped.
+    pub fn to_line(&self) -> Zeroizing<Vec<u8>> {
+        let mut wire = RequestLine::default();
+        wire.version = CONTROL_VERSION;
+        wire.verb = self.verb().to_owned();
+        if let Self::User(user) = self {
+            match user {
+                UserRequest::Add { address, credentials } | UserRequest::Passwd { address, credentials } => {
+                    wire.address = Some(address.as_str().to_owned());
+                    wire.credentials = Some(base64::encode(Zeroizing::new(credentials.encode())));
+                }
+                UserRequest::Del { address } => wire.address = Some(address.as_str().to_owned()),
+                UserRequest::List { domain, after } => {
+                    wire.domain = Some(domain.clone());
+                    wire.after = after.clone();
+                }
+            }
+        }
+        Zeroizing::new(line(&wire))
+    }
+
+    /// The verb on the wire; good for logs.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::User(UserRequest::Add { .. }) => "user-add",
+            Self::User(UserRequest::Passwd { .. }) => "user-passwd",
+            Self::User(UserRequest::Del { .. }) => "user-del",
+            Self::User(UserRequest::List { .. }) => "user-list",
+            Self::Status => "status",
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+impl RequestLine {
+    fn address(&mut self) -> Result<Jid, Refusal> {
+        let text = self.address.take().ok_or_else(|| missing("address"))?;
+        let address = Jid::parse(&text).map_err(|error| Refusal::BadRequest { why: error.to_string() })?;
+        if address.localpart().is_none() || !address.is_bare() {
+            return Err(Refusal::BadRequest { why: "the address must be localpart@domain".to_owned() });
+        }
+        Ok(address)
+    }
+
+    fn credentials(&mut self) -> Result<Credentials, Refusal> {
+        let text = Zeroizing::new(self.credentials.take().ok_or_else(|| missing("credentials"))?);
+        let bytes = base64::decode_strict(text.as_bytes());
+        let credentials = bytes.and_then(|bytes| Credentials::decode(&bytes));
+        let credentials = credentials.filter(|credentials| !credentials.keys.is_empty());
+        credentials.ok_or_else(|| Refusal::BadRequest { why: "the credentials are not sets of SCRAM keys".to_owned() })
+    }
+
+    fn domain(&mut self) -> Result<String, Refusal> {
+        let text = self.domain.take().ok_or_else(|| missing("domain"))?;
+        let domain = jid::prepare_domainpart(&text).map_err(|error| Refusal::BadRequest { why: error.to_string() })?;
+        Ok(domain.into_owned())
+    }
+
+    fn after(&mut self) -> Result<Option<String>, Refusal> {
+        let Some(text) = self.after.take() else { return Ok(None) };
+        let after = jid::prepare_localpart(&text).map_err(|error| Refusal::BadRequest { why: error.to_string() })?;
+        Ok(Some(after.into_owned()))
+    }
+
+    /// Whether every key was asked for.
+    fn is_empty(&self) -> bool {
+        self.address.is_none() && self.credentials.is_none() && self.domain.is_none() && self.after.is_none()
+    }
+}
+
+fn missing(key: &str) -> Refusal {
+    Refusal::BadRequest { why: format!("this verb needs `{key}`") }
+}
+
+impl Answer {
+    /// The line for this answer, its end included; at most [`CONTROL_LINE_BYTES_MAX`].
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut wire = AnswerLine { version: CONTROL_VERSION, ok: true, ..AnswerLine::default() };
+        match self {
+            Self::Done => {}
+            Self::Users { localparts, more } => {
+                wire.users = Some(localparts.clone());
+                wire.more = Some(*more);
+            }
+            Self::Status(status) => wire.status = Some((**status).clone()),
+            Self::Refused(refusal) => wire.refuse(refusal),
+        }
+        let bytes = line(&wire);
+        if bytes.len() <= CONTROL_LINE_BYTES_MAX {
+            return bytes;
+        }
+        // Thousands of domains: what was asked does not fit, which is an answer too.
+        Self::Refused(Refusal::Failed { why: "the answer is too long".to_owned() }).to_line()
+    }
+
+    /// Judges one line, with or without its end.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in a sentence for the operator.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        let not_one = |error: serde_json::Error| format!("the server's answer is not understood ({error})");
+        let Versioned { version } = serde_json::from_slice(line).map_err(not_one)?;
+        if version != CONTROL_VERSION {
+            return Err(format!(
+                "the server speaks version {version} of the control protocol, this program {CONTROL_VERSION}"
+            ));
+        }
+        let wire: AnswerLine = serde_json::from_slice(line).map_err(not_one)?;
+        if !wire.ok {
+            return Ok(Self::Refused(wire.refusal()));
+        }
+        Ok(match wire {
+            AnswerLine { users: Some(localparts), more, .. } => Self::Users { localparts, more: more.unwrap_or(false) },
+            AnswerLine { status: Some(status), .. } => Self::Status(Box::new(status)),
+            _ => Self::Done,
+        })
+    }
+}
+
+impl AnswerLine {
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.ok = false;
+        self.message = Some(refusal.to_string());
+        let error = match refusal {
+            Refusal::BadRequest { why } => {
+                self.message = Some(why.clone());
+                "bad-request"
+            }
+            Refusal::UnsupportedVersion => "unsupported-version",
+            Refusal::NoSuchDomain { domain, hosted } => {
+                self.domain = Some(domain.clone());
+                self.hosted = Some(hosted.clone());
+                "no-such-domain"
+            }
+            Refusal::NoSuchAccount { address } => {
+                self.address = Some(address.clone());
+                "no-such-account"
+            }
+            Refusal::AccountExists { address } => {
+                self.address = Some(address.clone());
+                "account-exists"
+            }
+            Refusal::Busy => "busy",
+            Refusal::Failed { .. } => "failed",
+        };
+        self.error = Some(error.to_owned());
+    }
+
+    fn refusal(self) -> Refusal {
+        let message = self.message.unwrap_or_else(|| "the server refused without saying why".to_owned());
+        match (self.error.as_deref(), self.address, self.domain) {
+            (Some("bad-request"), _, _) => Refusal::BadRequest { why: message },
+            (Some("unsupported-version"), _, _) => Refusal::UnsupportedVersion,
+            (Some("no-such-domain"), _, Some(domain)) => {
+                Refusal::NoSuchDomain { domain, hosted: self.hosted.unwrap_or_default() }
+            }
+            (Some("no-such-account"), Some(address), _) => Refusal::NoSuchAccount { address },
+            (Some("account-exists"), Some(address), _) => Refusal::AccountExists { address },
+            (Some("busy"), _, _) => Refusal::Busy,
+            // A newer server may know more reasons; its sentence is as good.
+            _ => Refusal::Failed { why: message },
+        }
+    }
+}
+
+fn line(wire: &impl Serialize) -> Vec<u8> {
+    // Plain structs of texts and numbers: there is nothing that JSON could not say.
+    let mut line = serde_json::to_vec(wire).unwrap_or_default();
+    line.push(b'\n');
+    line
+}

@@ -1,0 +1,120 @@
+//! The arguments, judged: which verb, on what, with which configuration.
+
+use super::help::{Topic, VERBS};
+use lexopt::prelude::{Long, Short, Value};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is to be done, and how the configuration is found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    /// `--config`.
+    pub(super) config: Option<PathBuf>,
+    pub(super) command: Command,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Serve,
+    Check,
+    User(UserCommand),
+    Compact,
+    Status,
+    Reload,
+    Stop,
+    Help(Topic),
+    Version,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum UserCommand {
+    /// The address as written; so below.
+    Add(String),
+    Passwd(String),
+    Del(String),
+    /// A domain, or all of them.
+    List(Option<String>),
+}
+
+/// Judges the arguments, the program's own name first.
+pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
+    let mut parser = lexopt::Parser::from_iter(args.iter().cloned());
+    let (mut config, mut words, mut help, mut version) = (None, Vec::new(), false, false);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Short('c') | Long("config") => {
+                let path = parser.value().map_err(|_| "--config needs a file: --config stonechat.toml".to_owned())?;
+                if config.replace(PathBuf::from(path)).is_some() {
+                    return Err("--config is there twice".to_owned());
+                }
+            }
+            Short('h') | Long("help") => help = true,
+            Short('V') | Long("version") => version = true,
+            Long(name) if name.starts_with("pass") => {
+                return Err(format!(
+                    "there is no option --{name}: a password is asked for, or read from standard input"
+                ));
+            }
+            Value(word) => words.push(word.into_string().map_err(|_| "an argument is not UTF-8".to_owned())?),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let command = match (help, version) {
+        (true, _) => Command::Help(topic(&words)?),
+        (false, true) => Command::Version,
+        (false, false) => command(&words)?,
+    };
+    Ok(Invocation { config, command })
+}
+
+fn command(words: &[&str]) -> Result<Command, String> {
+    Ok(match words {
+        [] | ["serve"] => Command::Serve,
+        ["check"] => Command::Check,
+        ["compact"] => Command::Compact,
+        ["status"] => Command::Status,
+        ["reload"] => Command::Reload,
+        ["stop"] => Command::Stop,
+        ["help", rest @ ..] => Command::Help(topic(rest)?),
+        ["user", rest @ ..] => Command::User(user(rest)?),
+        [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..] => {
+            return Err(format!("`{verb}` takes no {extra:?}"));
+        }
+        [verb, ..] => return Err(unknown(verb)),
+    })
+}
+
+fn user(words: &[&str]) -> Result<UserCommand, String> {
+    let owned = |text: &str| text.to_owned();
+    Ok(match words {
+        ["add", address] => UserCommand::Add(owned(address)),
+        ["passwd", address] => UserCommand::Passwd(owned(address)),
+        ["del", address] => UserCommand::Del(owned(address)),
+        ["list"] => UserCommand::List(None),
+        ["list", domain] => UserCommand::List(Some(owned(domain))),
+        [verb @ ("add" | "passwd" | "del")] => {
+            return Err(format!("`user {verb}` needs an address: user {verb} alice@localhost"));
+        }
+        // What follows an address may be a password: it is not repeated.
+        [verb @ ("add" | "passwd"), _, ..] => {
+            return Err(format!(
+                "`user {verb}` takes an address and nothing else: the password is asked for, or read from standard input"
+            ));
+        }
+        [verb @ ("del" | "list"), ..] => return Err(format!("`user {verb}` takes one argument")),
+        [] => return Err("`user` needs one of add, passwd, del and list".to_owned()),
+        [other, ..] => return Err(format!("there is no `user {other}`; there are add, passwd, del and list")),
+    })
+}
+
+/// What help is asked about; a verb's own words after it are passed over.
+fn topic(words: &[&str]) -> Result<Topic, String> {
+    let Some(verb) = words.first() else { return Ok(Topic::All) };
+    VERBS.iter().find(|(name, _)| name == verb).map(|(_, topic)| *topic).ok_or_else(|| unknown(verb))
+}
+
+fn unknown(verb: &str) -> String {
+    let names: Vec<&str> = VERBS.iter().map(|(name, _)| *name).collect();
+    format!("there is no verb {verb:?}; there are {}", names.join(", "))
+}

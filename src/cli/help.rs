@@ -1,0 +1,111 @@
+//! What `--help` says, for the whole and for each verb.
+
+/// What help is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    All,
+    Serve,
+    Check,
+    User,
+    Compact,
+    Status,
+    Reload,
+    Stop,
+    Help,
+}
+
+/// Every verb.
+pub(super) const VERBS: [(&str, Topic); 8] = [
+    ("serve", Topic::Serve),
+    ("check", Topic::Check),
+    ("user", Topic::User),
+    ("compact", Topic::Compact),
+    ("status", Topic::Status),
+    ("reload", Topic::Reload),
+    ("stop", Topic::Stop),
+    ("help", Topic::Help),
+];
+
+/// The text about one verb, or about all.
+pub(super) fn text(topic: Topic) -> String {
+    let (usage, about) = match topic {
+        Topic::All => return format!("{ALL}\n\n{COMMON}"),
+        Topic::Serve => ("stonechat [serve]", SERVE),
+        Topic::Check => ("stonechat check", CHECK),
+        Topic::User => ("stonechat user add|passwd|del ADDRESS\n       stonechat user list [DOMAIN]", USER),
+        Topic::Compact => ("stonechat compact", COMPACT),
+        Topic::Status => ("stonechat status", STATUS),
+        Topic::Reload => ("stonechat reload", RELOAD),
+        Topic::Stop => ("stonechat stop", STOP),
+        Topic::Help => ("stonechat help [VERB]", "Says what the program, or one verb, does."),
+    };
+    format!("Usage: {usage}\n\n{about}\n\n{COMMON}")
+}
+
+const ALL: &str = "\
+Stonechat: a Jabber/XMPP server that speaks both dialects of STARTTLS.
+
+Usage: stonechat [--config FILE] [VERB]
+
+Verbs:
+  serve                  Serve until told to stop. The default.
+  check                  Look at the configuration and everything it names; start nothing.
+  user add ADDRESS       Make an account. The password is asked for, or read from standard input.
+  user passwd ADDRESS    Give an account another password.
+  user del ADDRESS       Remove an account.
+  user list [DOMAIN]     List the accounts of a domain, or of all.
+  compact                Give unused room in the data file back. Only while the server does not run.
+  status                 Say how the running server is.
+  reload                 Have it load certificates and log level again.
+  stop                   Have it say goodbye to everybody and end.
+  help [VERB]            More about a verb. So does VERB --help.";
+
+const COMMON: &str = "\
+Options:
+  -c, --config FILE      Use this configuration. Without it the first of these that is there:
+                         ./stonechat.toml, /etc/stonechat/stonechat.toml; else the defaults:
+                         the domain localhost, for this machine only.
+  -h, --help             This text.
+  -V, --version          The version.
+
+Data is in the folder that the configuration calls data_dir, else in ./stonechat-data.
+Environment: RUST_LOG says how much is logged, before log_level of the configuration does.
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 the configuration is wrong.";
+
+const SERVE: &str = "\
+Serves until it is told to stop (SIGTERM, SIGINT, or `stonechat stop`), then says goodbye to every
+client, and ends with 0. At the first start it makes the data folder, a key and a self-signed
+certificate, and prints the certificate's fingerprint. SIGHUP, or `stonechat reload`, loads
+certificates and log level again without dropping anybody. Only this verb ever makes a data folder.";
+
+const CHECK: &str = "\
+Reads the configuration as `serve` would, and every file it names: certificates, keys, roots,
+revocation lists, the data folder. Prints what is good and what is not, one a line; ends with 3
+if the server would not start. Makes and changes nothing, and may be used while the server runs.";
+
+const USER: &str = "\
+Makes, changes, removes and lists accounts. ADDRESS is localpart@domain, such as alice@localhost;
+the domain must be hosted. Works while the server runs and while it does not.
+
+A password is asked for twice on a terminal, unseen. Where standard input is no terminal its first
+line is the password: printf '%s\\n' \"$PASSWORD\" | stonechat user add alice@localhost
+It is never an argument, which every user of the machine could read. It is not stored: only SCRAM
+keys derived from it are.
+
+`passwd` leaves open sessions open. `del` ends them. `list` prints one address a line.";
+
+const COMPACT: &str = "\
+Rewrites the data file so that it takes no more room than what is in it: the file by itself never
+shrinks. Only while the server does not run. Needs some free room beside the file.";
+
+const STATUS: &str = "\
+Prints how the running server is: version, process, since when, connections, sessions, counters;
+one a line. Ends with 1 if no server runs on the data folder.";
+
+const RELOAD: &str = "\
+Has the running server load certificates, keys, client roots, revocation lists and the log level
+again, as SIGHUP does. Nobody is dropped. If anything does not load, the old ones stay and the
+reason is printed. Everything else of the configuration needs a restart.";
+
+const STOP: &str = "\
+Has the running server end as SIGTERM does: every client is told, everything is on disk.";

@@ -1,0 +1,195 @@
+//! What each verb does and prints.
+
+use super::args::UserCommand;
+use super::{Exit, Surroundings, offline, print, say, source};
+use crate::admin::{Answer, Request, Status, UserRequest};
+use crate::boot::{self, Finding};
+use crate::config::Config;
+use crate::jid;
+use std::path::Path;
+
+/// What a verb says at its end.
+type Outcome = Result<(), String>;
+
+/// Prints what went wrong, if anything did.
+fn end(around: &mut Surroundings<'_>, outcome: Outcome) -> Exit {
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(why) => {
+            say(around.err, &why);
+            Exit::Failed
+        }
+    }
+}
+
+/// `check`: every finding a line.
+pub(super) fn check(around: &mut Surroundings<'_>, config: &Config) -> Exit {
+    say(around.out, &format!("configuration: {}", source(&config.source)));
+    let mut exit = Exit::Done;
+    for finding in boot::check(config) {
+        let line = match finding {
+            Finding::Good(what) => format!("ok       {what}"),
+            Finding::Warning(what) => format!("warning  {what}"),
+            Finding::Fault(what) => {
+                exit = Exit::Config;
+                format!("FAULT    {what}")
+            }
+        };
+        say(around.out, &line);
+    }
+    exit
+}
+
+/// `user …`.
+pub(super) fn user(around: &mut Surroundings<'_>, config: &Config, command: UserCommand) -> Exit {
+    let outcome = offline::data_dir(config, around.err).and_then(|data_dir| match command {
+        UserCommand::Add(text) => change(around, config, &data_dir, &text, Change::Add),
+        UserCommand::Passwd(text) => change(around, config, &data_dir, &text, Change::Passwd),
+        UserCommand::Del(text) => change(around, config, &data_dir, &text, Change::Del),
+        UserCommand::List(domain) => list(around, config, &data_dir, domain.as_deref()),
+    });
+    end(around, outcome)
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Add,
+    Passwd,
+    Del,
+}
+
+fn change(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, text: &str, change: Change) -> Outcome {
+    let address = offline::address(text, config)?;
+    let name = address.as_str().to_owned();
+    let mut credentials = || {
+        offline::check_hosted(&address, config)?;
+        offline::credentials(&around.passwords.ask(&name)?, config)
+    };
+    let (request, done) = match change {
+        Change::Add => {
+            let credentials = credentials()?;
+            (UserRequest::Add { address, credentials }, "added")
+        }
+        Change::Passwd => {
+            let credentials = credentials()?;
+            (UserRequest::Passwd { address, credentials }, "given a new password")
+        }
+        Change::Del => (UserRequest::Del { address }, "deleted"),
+    };
+    match offline::ask(&request, config, data_dir)? {
+        Answer::Done => {
+            say(around.out, &format!("{name} {done}"));
+            Ok(())
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+fn list(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, domain: Option<&str>) -> Outcome {
+    let domains = match domain {
+        Some(text) => {
+            let domain = jid::prepare_domainpart(text).map_err(|error| format!("{text:?} is no domain: {error}"))?;
+            vec![domain.into_owned()]
+        }
+        None => config.domains.iter().map(|domain| domain.name.clone()).collect(),
+    };
+    for domain in domains {
+        let mut after = None;
+        loop {
+            let (localparts, more) = page(config, data_dir, &domain, after)?;
+            for localpart in &localparts {
+                // Whoever reads may have had enough, such as `head`.
+                if print(around.out, &format!("{localpart}@{domain}")).is_err() {
+                    return Ok(());
+                }
+            }
+            after = localparts.into_iter().next_back();
+            if !more || after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn page(config: &Config, data_dir: &Path, domain: &str, after: Option<String>) -> Result<(Vec<String>, bool), String> {
+    match offline::ask(&UserRequest::List { domain: domain.to_owned(), after }, config, data_dir)? {
+        Answer::Users { localparts, more } => Ok((localparts, more)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// `compact`.
+pub(super) fn compact(around: &mut Surroundings<'_>, config: &Config) -> Exit {
+    let outcome = offline::data_dir(config, around.err).and_then(|data_dir| {
+        let mut store = boot::open_store(&data_dir, &config.storage, false).map_err(|error| error.to_string())?;
+        store.compact().map_err(|error| error.to_string())
+    });
+    let outcome = outcome.map(|compacted| {
+        let text = format!("{} bytes before, {} after", compacted.bytes_before, compacted.bytes_after);
+        say(around.out, &text);
+    });
+    end(around, outcome)
+}
+
+/// `status`.
+pub(super) fn status(around: &mut Surroundings<'_>, config: &Config) -> Exit {
+    let outcome = running(around, config, &Request::Status).and_then(|answer| match answer {
+        Answer::Status(status) => {
+            say(around.out, &described(&status));
+            Ok(())
+        }
+        other => Err(unexpected(other)),
+    });
+    end(around, outcome)
+}
+
+fn described(status: &Status) -> String {
+    let Status { program, pid, uptime_s, domains, connections, sessions, counters } = status;
+    let mut lines = vec![
+        format!("version      {program}"),
+        format!("process      {pid}"),
+        format!("uptime_s     {uptime_s}"),
+        format!("domains      {}", domains.join(" ")),
+        format!("connections  {connections}"),
+        format!("sessions     {sessions}"),
+    ];
+    lines.extend(counters.iter().map(|(name, count)| format!("{name}  {count}")));
+    lines.join("\n")
+}
+
+/// `reload`.
+pub(super) fn reload(around: &mut Surroundings<'_>, config: &Config) -> Exit {
+    let outcome = running(around, config, &Request::Reload);
+    told(around, outcome, "certificates and log level are loaded again")
+}
+
+/// `stop`.
+pub(super) fn stop(around: &mut Surroundings<'_>, config: &Config) -> Exit {
+    let outcome = running(around, config, &Request::Stop);
+    told(around, outcome, "the server is stopping")
+}
+
+fn told(around: &mut Surroundings<'_>, outcome: Result<Answer, String>, done: &str) -> Exit {
+    let outcome = outcome.and_then(|answer| match answer {
+        Answer::Done => {
+            say(around.out, done);
+            Ok(())
+        }
+        other => Err(unexpected(other)),
+    });
+    end(around, outcome)
+}
+
+/// The answer of a server that must run.
+fn running(around: &mut Surroundings<'_>, config: &Config, request: &Request) -> Result<Answer, String> {
+    let data_dir = offline::data_dir(config, around.err)?;
+    offline::call_server(request, &data_dir)?.ok_or_else(|| format!("no server runs on {}", data_dir.display()))
+}
+
+fn unexpected(answer: Answer) -> String {
+    match answer {
+        Answer::Refused(refusal) => refusal.to_string(),
+        Answer::Done | Answer::Users { .. } | Answer::Status(_) => "the server answered something else".to_owned(),
+    }
+}

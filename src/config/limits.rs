@@ -1,0 +1,83 @@
+//! The bounds an operator may move, with their defaults and how far each may go.
+//!
+//! One row of the table below is one key of `[limits]`: its name, its field, default, least and most.
+//! RFC 6120 §13.12; XEP-0205.
+
+/// One key of `[limits]`: what the reader needs to judge it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LimitKey {
+    /// The key, its unit last.
+    pub(super) name: &'static str,
+    /// The least accepted value.
+    pub(super) least: u64,
+    /// The most accepted value.
+    pub(super) most: u64,
+    /// Its default, also what an error proposes to write.
+    pub(super) default: u64,
+    /// Puts a judged value in its place.
+    pub(super) set: fn(&mut Limits, u64),
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:literal in $least:literal..=$most:literal;)*) => {
+        /// Every bound an operator may move.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $name: $type,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        /// The keys of `[limits]`.
+        pub(super) const KEYS: &[LimitKey] = &[$(LimitKey {
+            name: stringify!($name),
+            least: $least,
+            most: $most,
+            default: $default,
+            // The reader judged `least..=most`, which fits: the assertion below says so.
+            set: |limits, value| limits.$name = <$type>::try_from(value).unwrap_or(<$type>::MAX),
+        },)*];
+
+        $(const _: () = {
+            let [least, default, most, fits]: [u64; 4] = [$least, $default, $most, <$type>::MAX as u64];
+            assert!(least <= default && default <= most && most <= fits);
+        };)*
+    };
+}
+
+limits! {
+    /// Connections at the same time; the process's descriptor limit may stop earlier.
+    connections: u32 = 50_000 in 1..=10_000_000;
+    /// Connections at the same time from one IPv4 address or one IPv6 /64. A guess: an office behind one address.
+    connections_per_address: u32 = 256 in 1..=10_000_000;
+    /// New connections a minute from one IPv4 address or one IPv6 /64. A guess: that office after a power cut.
+    connects_per_address_per_minute: u32 = 1_200 in 1..=10_000_000;
+    /// Largest stanza of a bound session, from its first `<` to its last `>`.
+    stanza_bytes: u32 = 262_144 in 10_000..=16_777_216;
+    /// Largest element before login; RFC 6120 §13.12 forbids less than 10,000.
+    stanza_bytes_before_login: u32 = 10_000 in 10_000..=65_536;
+    /// From accept to a bound session: enough for a phone on 2G, too short for a flood to pile up.
+    negotiation_timeout_s: u32 = 30 in 1..=3_600;
+    /// Bytes waiting for one slow reader before its connection is closed.
+    outbox_bytes: u32 = 1_048_576 in 65_536..=1_073_741_824;
+    /// Bytes waiting for all readers together.
+    outbox_bytes_total: u64 = 67_108_864 in 1_048_576..=1_099_511_627_776;
+    /// Bytes of unfinished stanzas of all connections together.
+    partial_stanza_bytes_total: u64 = 33_554_432 in 1_048_576..=1_099_511_627_776;
+    /// Sessions at the same time of one account.
+    resources_per_account: u32 = 16 in 1..=1_000;
+    /// Failed logins on one stream before it is closed; RFC 6120 §6.4.5 recommends 2 to 5.
+    sasl_attempts: u32 = 4 in 2..=10;
+    /// Passwords waiting for the hashing thread; more are told to come back (`temporary-auth-failure`).
+    hashes_waiting: u32 = 256 in 1..=65_536;
+    /// Passwords remembered as a keyed hash in memory, so that a good one is not hashed slowly again; 0 turns it off.
+    verifiers: u32 = 1_024 in 0..=1_000_000;
+    /// How long one is remembered.
+    verifier_lifetime_s: u32 = 3_600 in 1..=604_800;
+    /// Changes not yet on disk; past half, readers whose stanzas would write wait, past all they are refused.
+    overlay_bytes: u64 = 4_194_304 in 65_536..=1_073_741_824;
+}

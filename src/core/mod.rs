@@ -1,0 +1,326 @@
+//! The core: the whole server without a socket, a clock or a disk.
+//!
+//! ```text
+//!            accept · receive · secured · drained · peer_gone · expire · completed · hashed
+//! driver ────────────────────────────────────────────────────────────────────────────────▶ Core
+//!        ◀──────────────────── outboxes · actions · storage requests · hash tasks ─────────
+//! ```
+//!
+//! The driver (`server.rs` with mio, or a test with simulated clients) brings bytes and the time, and
+//! carries out what the core asks for. Everything that happens is decided here, on one thread, from
+//! what was handed in; so a run can be replayed.
+//!
+//! The core owns the columns of `docs/architecture.md`; each file of this folder is one part of its
+//! work: `input` frames, `negotiate` before the session, `bound` with it, `waiting` for storage and
+//! hashes, `ending`.
+
+mod admission;
+mod bound;
+mod domains;
+mod ending;
+mod hashing;
+mod input;
+mod negotiate;
+mod waiting;
+
+pub use admission::{AdmissionLimits, Refused};
+pub use domains::Domains;
+pub use hashing::HashTask;
+pub use waiting::StoreAccounts;
+
+use crate::action::Action;
+use crate::clock::Now;
+use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase};
+use crate::dispatch::{Dispatch, Scratch};
+use crate::ids::{ConnId, Table};
+use crate::im::directory::Directory;
+use crate::metrics::Metrics;
+use crate::outbox::{OutboxLimits, Outboxes};
+use crate::random::Random;
+use crate::reactor::timers::Timers;
+use crate::sasl::{Throttle, VerifierCache};
+use crate::storage::{FetchId, Store};
+use crate::stream::{Ask, Input, Negotiation};
+use crate::transport::{TlsDomains, TlsInfo};
+use crate::xep::About;
+use crate::xml::{Scan, XmlLimits};
+use admission::{Admission, Keyed};
+use hashing::HashQueue;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How long a closing connection may take: to read our last words, to say its own.
+pub const LINGER_MS: u64 = 3_000;
+/// How long an answer waits for the disk before its stream ends because its fate is unknown.
+pub const HELD_TIMEOUT_MS: u64 = 30_000;
+
+/// What the core is told to be. Units are in the names; each is a bound of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections, in all and from one address.
+    pub admission: AdmissionLimits,
+    /// Outboxes.
+    pub outbox: OutboxLimits,
+    /// The scanner before login.
+    pub xml_before_login: XmlLimits,
+    /// The scanner for bound sessions.
+    pub xml: XmlLimits,
+    /// From accept to a bound session.
+    pub negotiation_timeout_ms: u64,
+    /// Bytes of unfinished frames of all connections.
+    pub partial_bytes_max: usize,
+    /// Sessions of one account.
+    pub resources_per_account_max: usize,
+    /// Targets of one session's directed presence.
+    pub directed_max: usize,
+    /// Passwords that wait to be hashed.
+    pub hashes_waiting_max: usize,
+    /// Passwords remembered as a keyed hash.
+    pub verifiers_max: usize,
+    /// How long one is remembered.
+    pub verifier_lifetime_ms: u64,
+    /// Bytes of writes not yet on disk.
+    pub overlay_bytes_max: usize,
+    /// PBKDF2 iterations of new SCRAM keys.
+    pub scram_iterations: u32,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The connection's own: negotiation or linger.
+    Conn(ConnId),
+    /// A slowed-down login failure.
+    Delayed(ConnId),
+}
+
+/// The server without its sockets.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    domains: Domains,
+    about: About,
+    conns: Table<ConnId, Conn>,
+    outboxes: Outboxes,
+    directory: Directory,
+    store: Store,
+    admission: Admission,
+    timers: Timers<Timer>,
+    verifiers: VerifierCache,
+    throttle: Throttle,
+    fake_secret: [u8; 32],
+    random: Random,
+    hashes: HashQueue,
+    parked: BTreeMap<FetchId, ConnId>,
+    resuming: BTreeMap<ConnId, FetchId>,
+    woken_conns: Vec<ConnId>,
+    actions: Vec<Action>,
+    /// Bytes in the partial frames of all connections.
+    partial_bytes: usize,
+    scan: Scan,
+    out: Vec<u8>,
+    asks: Vec<Ask>,
+    scratch: Scratch,
+    metrics: Metrics,
+    is_shutting_down: bool,
+}
+
+impl Core {
+    /// A server without connections. `fake_secret` must be the same after a restart: it makes the
+    /// salts of accounts that do not exist.
+    pub fn new(settings: Settings, domains: Domains, fake_secret: [u8; 32], mut random: Random) -> Self {
+        let mut keys = || (random.next_u64(), random.next_u64());
+        let (directory_keys, admission_keys) = (keys(), keys());
+        Self {
+            outboxes: Outboxes::new(settings.outbox),
+            directory: Directory::new(directory_keys),
+            store: Store::new(settings.overlay_bytes_max),
+            admission: Admission::new(settings.admission, Keyed(admission_keys.0, admission_keys.1)),
+            verifiers: VerifierCache::new(settings.verifiers_max, settings.verifier_lifetime_ms, &mut random),
+            throttle: Throttle::new(&mut random),
+            hashes: HashQueue::new(settings.hashes_waiting_max),
+            conns: Table::new(),
+            timers: Timers::default(),
+            parked: BTreeMap::new(),
+            resuming: BTreeMap::new(),
+            woken_conns: Vec::new(),
+            actions: Vec::new(),
+            partial_bytes: 0,
+            scan: Scan::default(),
+            out: Vec::new(),
+            asks: Vec::new(),
+            scratch: Scratch::default(),
+            about: About::default(),
+            metrics: Metrics::default(),
+            is_shutting_down: false,
+            settings,
+            domains,
+            fake_secret,
+            random,
+        }
+    }
+
+    /// A TCP connection has come in. `direct`: TLS begins with its first byte (XEP-0368), so the
+    /// driver puts TLS on it at once; otherwise its first bytes are XML.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: the socket is closed without a word.
+    pub fn accept(&mut self, peer: IpAddr, direct: bool, now: Now) -> Result<ConnId, Refused> {
+        let address = AddressKey::of(peer);
+        let admitted = if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address) };
+        if let Err(refused) = admitted {
+            self.metrics.refused += 1;
+            return Err(refused);
+        }
+        let automaton = Negotiation::new(direct);
+        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None };
+        let mut flags = Flags::default();
+        flags.set(Flags::DIRECT, direct);
+        flags.set(Flags::HEADER, true);
+        flags.set(Flags::UNAUTHENTICATED, true);
+        let deadline_ms = now.mono_ms + self.settings.negotiation_timeout_ms;
+        let phase = Phase::Negotiating(Box::new(negotiating));
+        let id = self.conns.insert(Conn { phase, partial: None, gates: Gates::default(), flags, deadline_ms, address });
+        self.timers.set(Timer::Conn(id), 0, deadline_ms);
+        self.outboxes.open(id);
+        self.metrics.accepted += 1;
+        Ok(id)
+    }
+
+    /// The handshake is complete: what comes next is a new stream.
+    pub fn secured(&mut self, id: ConnId, info: TlsInfo, now: Now) {
+        self.metrics.handshakes += 1;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.flags.set(Flags::SECURE, true);
+            conn.flags.set(Flags::HANDSHAKING, false);
+        }
+        // A step that needs no row cannot park.
+        let _parked = self.negotiate(id, Input::Secured(info), now);
+    }
+
+    /// The outbox has been written out to the last byte.
+    pub fn drained(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.flags.has(Flags::TELL_DRAINED) {
+            conn.flags.set(Flags::TELL_DRAINED, false);
+            let _parked = self.negotiate(id, Input::Drained, now);
+        }
+    }
+
+    /// Whether the bytes of this connection may be read now.
+    pub fn wants_read(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| conn.gates.is_open())
+    }
+
+    /// Whether it carries a session: such connections are read first.
+    pub fn is_bound(&self, id: ConnId) -> bool {
+        self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_)))
+    }
+
+    /// Deadlines that have passed.
+    pub fn expire(&mut self, now: Now) {
+        while let Some(timer) = self.timers.expired(now.mono_ms) {
+            match timer {
+                Timer::Conn(id) => self.deadline(id, now),
+                Timer::Delayed(id) => self.delay_is_over(id, now),
+            }
+        }
+        for id in self.outboxes.overdue(now.mono_ms) {
+            log::error!("{id}: an answer has waited {HELD_TIMEOUT_MS} ms for the disk; its stream ends");
+            self.end_stream(id, crate::stream::error::StreamCondition::InternalServerError, None, now);
+        }
+    }
+
+    /// When [`Core::expire`] must be called next, if nothing else happens.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        [self.timers.next_ms(), self.outboxes.next_deadline_ms(), self.store.retry_at_ms()].into_iter().flatten().min()
+    }
+
+    /// The bytes to send.
+    pub fn outboxes(&mut self) -> &mut Outboxes {
+        &mut self.outboxes
+    }
+
+    /// Closes the streams of those who did not read what they were sent: to be called in the tick,
+    /// before the actions are taken.
+    pub fn close_overflown(&mut self, now: Now) {
+        while let Some(id) = self.outboxes.next_overflown() {
+            self.metrics.slow_readers += 1;
+            log::debug!("{id}: does not read; its outbox is full");
+            self.end_stream(id, crate::stream::error::StreamCondition::ResourceConstraint, None, now);
+        }
+    }
+
+    /// Takes what the driver has to do, in order.
+    pub fn take_actions(&mut self, into: &mut Vec<Action>) {
+        into.append(&mut self.actions);
+    }
+
+    /// The store, for the driver's storage thread and for administration.
+    pub fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// The hosted domains.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
+    }
+
+    /// Puts newly loaded certificates in place.
+    pub fn reload_tls(&mut self, tls: Arc<TlsDomains>) {
+        self.domains.reload_tls(tls);
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Sessions that are bound.
+    pub fn sessions(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// Bytes behind the columns, the buffers and the partial frames.
+    pub fn heap_bytes(&self) -> usize {
+        self.conns.heap_bytes() + self.outboxes.heap_bytes() + self.directory.heap_bytes() + self.partial_bytes
+    }
+
+    fn dispatch(&mut self, now: Now) -> Dispatch<'_, Domains> {
+        Dispatch {
+            directory: &mut self.directory,
+            outboxes: &mut self.outboxes,
+            hosts: &self.domains,
+            about: &self.about,
+            scratch: &mut self.scratch,
+            metrics: &mut self.metrics,
+            now,
+            directed_max: self.settings.directed_max,
+        }
+    }
+
+    fn set_deadline(&mut self, id: ConnId, deadline_ms: u64) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.timers.set(Timer::Conn(id), conn.deadline_ms, deadline_ms);
+            conn.deadline_ms = deadline_ms;
+        }
+    }
+
+    /// Shuts or opens one gate; the driver hears of it when reading as a whole stops or may go on.
+    fn set_gate(&mut self, id: ConnId, gate: Gates, shut: bool) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let was_open = conn.gates.is_open();
+        conn.gates.set(gate, shut);
+        let open = conn.gates.is_open();
+        if was_open != open {
+            self.actions.push(Action::ReadGate { conn: id, open });
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Before the session: runs the negotiation automaton and does what it asks for.
+//!
+//! The automaton's output waits in a scratch buffer until its run is whole: a run that missed a row
+//! leaves nothing behind, one that read a row not yet on disk has its answer held until it is.
+
+use super::input::Progress;
+use super::{Core, HELD_TIMEOUT_MS, HashTask, StoreAccounts, Timer};
+use crate::action::Action;
+use crate::clock::Now;
+use crate::conn::{Bound, Delayed, Flags, Gates, Phase};
+use crate::ids::ConnId;
+use crate::jid::Jid;
+use crate::sasl::{HashJob, HashOutcome, ScramKeys};
+use crate::storage::Ticket;
+use crate::stream::error::StreamCondition;
+use crate::stream::{Ask, BindRefusal, CloseHow, Context, Input, Parked};
+use std::mem;
+
+impl Core {
+    /// Gives one input to the automaton of a connection that is not bound.
+    pub(super) fn negotiate(&mut self, id: ConnId, input: Input<'_>, now: Now) -> Progress {
+        let Some(conn) = self.conns.get_mut(id) else { return Progress::Took };
+        let direct_tls = conn.flags.has(Flags::DIRECT);
+        let mut negotiating = match mem::replace(&mut conn.phase, Phase::Taken) {
+            Phase::Negotiating(negotiating) => negotiating,
+            other => {
+                conn.phase = other;
+                return Progress::Took;
+            }
+        };
+        match self.resuming.remove(&id) {
+            Some(fetch) => self.store.resume(fetch),
+            None => self.store.begin(),
+        }
+        let (mut out, mut asks) = (mem::take(&mut self.out), mem::take(&mut self.asks));
+        let mut accounts = StoreAccounts::new(&mut self.store);
+        let mut cx = Context {
+            now,
+            direct_tls,
+            peer: negotiating.peer,
+            policy: &self.domains,
+            accounts: &mut accounts,
+            random: &mut self.random,
+            verifiers: &mut self.verifiers,
+            throttle: &mut self.throttle,
+            fake_secret: &self.fake_secret,
+            out: &mut out,
+            asks: &mut asks,
+        };
+        let result = negotiating.automaton.handle(input, &mut cx);
+        let miss = accounts.take_miss();
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.phase = Phase::Negotiating(negotiating);
+        }
+        let progress = match (result, miss) {
+            (Err(Parked), Some(miss)) => {
+                let fetch = self.store.abandon(miss);
+                self.park(id, fetch);
+                Progress::Parked
+            }
+            (Err(Parked), None) | (Ok(()), _) => {
+                let ticket = self.store.finish();
+                self.carry_out(id, &mut out, &mut asks, ticket, now);
+                Progress::Took
+            }
+        };
+        out.clear();
+        asks.clear();
+        self.out = out;
+        self.asks = asks;
+        progress
+    }
+
+    /// Sends what the automaton wrote and does what it asked for, in its order; a delay holds all of it.
+    fn carry_out(&mut self, id: ConnId, out: &mut Vec<u8>, asks: &mut Vec<Ask>, ticket: Ticket, now: Now) {
+        let delay_ms = asks.iter().find_map(|ask| match ask {
+            Ask::Delay { ms } => Some(*ms),
+            _ => None,
+        });
+        match delay_ms {
+            Some(ms) => {
+                asks.retain(|ask| !matches!(ask, Ask::Delay { .. }));
+                self.delay(id, Delayed { out: mem::take(out), asks: mem::take(asks), deadline_ms: now.mono_ms + ms.max(1) });
+            }
+            None => {
+                self.send(id, out, ticket, now);
+                for ask in asks.drain(..) {
+                    self.ask(id, ask, now);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: ConnId, out: &[u8], ticket: Ticket, now: Now) {
+        if out.is_empty() {
+            return;
+        }
+        self.outboxes.begin();
+        self.outboxes.append(id, |outbox| outbox.extend_from_slice(out));
+        if !self.store.is_durable(ticket) {
+            self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
+        }
+    }
+
+    fn delay(&mut self, id: ConnId, delayed: Delayed) {
+        let deadline_ms = delayed.deadline_ms;
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
+        negotiating.delayed = Some(delayed);
+        self.timers.set(Timer::Delayed(id), 0, deadline_ms);
+        self.set_gate(id, Gates::DELAYED, true);
+    }
+
+    pub(super) fn delay_is_over(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
+        let Some(mut delayed) = negotiating.delayed.take() else { return };
+        self.carry_out(id, &mut delayed.out, &mut delayed.asks, Ticket::NONE, now);
+        self.set_gate(id, Gates::DELAYED, false);
+        self.go_on_reading(id, now);
+    }
+
+    fn ask(&mut self, id: ConnId, ask: Ask, now: Now) {
+        match ask {
+            Ask::ReadGate(open) => self.set_gate(id, Gates::STARTTLS, !open),
+            Ask::TellDrained => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.flags.set(Flags::TELL_DRAINED, true);
+                }
+            }
+            Ask::Flip { hint } => {
+                self.metrics.flips += 1;
+                self.drop_partial(id);
+                self.actions.push(Action::Flip { conn: id, hint });
+            }
+            Ask::NewStream => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.flags.set(Flags::HEADER, true);
+                }
+            }
+            Ask::Hash(job) => self.hash(id, job, now),
+            Ask::Delay { .. } => {}
+            Ask::Bind { account, resource, anonymous } => self.bind(id, &account, resource.as_deref(), anonymous, now),
+            Ask::FillIn { account, keys } => self.fill_in(&account, keys),
+            Ask::Close(how) => self.close(id, how, now),
+        }
+    }
+
+    fn hash(&mut self, id: ConnId, job: HashJob, now: Now) {
+        let Some(conn) = self.conns.get(id) else { return };
+        let address = conn.address;
+        self.set_gate(id, Gates::HASHING, true);
+        if let Some(loser) = self.hashes.push(address, HashTask { conn: id, job }) {
+            self.metrics.hash_refused += 1;
+            self.set_gate(loser.conn, Gates::HASHING, false);
+            let _parked = self.negotiate(loser.conn, Input::Overloaded, now);
+            self.go_on_reading(loser.conn, now);
+        }
+    }
+
+    /// The next password for the hashing thread.
+    pub fn next_hash(&mut self) -> Option<HashTask> {
+        loop {
+            let task = self.hashes.pop()?;
+            if self.conns.get(task.conn).is_some_and(|conn| conn.gates.has(Gates::HASHING)) {
+                return Some(task);
+            }
+        }
+    }
+
+    /// The hashing thread has an outcome.
+    pub fn hashed(&mut self, id: ConnId, outcome: HashOutcome, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
+        negotiating.waiting_hash = Some(outcome);
+        self.go_on_hashed(id, now);
+    }
+
+    /// Gives a hash outcome to the automaton; it stays where it is while a row is fetched.
+    pub(super) fn go_on_hashed(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
+        let Some(outcome) = negotiating.waiting_hash.take() else { return };
+        if self.negotiate(id, Input::Hashed(&outcome), now) == Progress::Parked {
+            if let Some(Phase::Negotiating(negotiating)) = self.conns.get_mut(id).map(|conn| &mut conn.phase) {
+                negotiating.waiting_hash = Some(outcome);
+            }
+            return;
+        }
+        self.set_gate(id, Gates::HASHING, false);
+        self.go_on_reading(id, now);
+    }
+
+    /// Finds the account a resource (RFC 6120 §7): the one asked for, whose old session gives way
+    /// with `conflict` (§7.7.2.2: the one rule that lets a client whose line broke come back at once),
+    /// or one of our making.
+    fn bind(&mut self, id: ConnId, account: &Jid, resource: Option<&str>, anonymous: bool, now: Now) {
+        let jid = match resource {
+            Some(resource) => account.with_resource(resource),
+            None => account.with_resource(&self.random.token()),
+        };
+        let Ok(jid) = jid else {
+            let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::BadRequest), now);
+            return;
+        };
+        if let Some(old) = self.directory.find(jid.as_ref()) {
+            if let Some(conn) = self.directory.get(old).map(|session| session.conn) {
+                self.end_stream(conn, StreamCondition::Conflict, None, now);
+            }
+        }
+        if self.directory.resources(account.bare()).count() >= self.settings.resources_per_account_max {
+            let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::ResourceConstraint), now);
+            return;
+        }
+        let session = self.directory.insert(jid.clone(), id, anonymous);
+        let _parked = self.negotiate(id, Input::Bound(&jid), now);
+        self.begin_session(id, session);
+    }
+
+    fn begin_session(&mut self, id: ConnId, session: crate::ids::SessionId) {
+        self.set_deadline(id, 0);
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        match mem::replace(&mut conn.phase, Phase::Taken) {
+            Phase::Negotiating(negotiating) => {
+                let stream = negotiating.automaton.into_bound();
+                conn.flags.set(Flags::UNAUTHENTICATED, false);
+                conn.phase = Phase::Bound(Bound { session, ns: stream.ns, lang: stream.lang });
+                self.metrics.bound += 1;
+                log::debug!("{id}: bound {}", stream.jid);
+            }
+            other => {
+                conn.phase = other;
+                self.directory.remove(session);
+            }
+        }
+    }
+
+    fn fill_in(&mut self, account: &Jid, keys: Vec<ScramKeys>) {
+        self.store.begin();
+        let filled = super::waiting::fill_in(&mut self.store, account, keys);
+        match filled {
+            Ok(()) => {
+                self.store.finish();
+            }
+            // The next good login fills it in: nothing was promised.
+            Err(()) => {
+                self.store.discard();
+            }
+        }
+    }
+
+    fn close(&mut self, id: ConnId, how: CloseHow, now: Now) {
+        match how {
+            CloseHow::Linger => self.begin_closing(id, now),
+            CloseHow::AfterFlush => {
+                self.begin_closing(id, now);
+                self.shut(id);
+                self.actions.push(Action::FlushAndDrop { conn: id });
+            }
+            CloseHow::Now => {
+                self.begin_closing(id, now);
+                self.shut(id);
+                self.actions.push(Action::Drop { conn: id });
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Messages: RFC 6120 §10.3.1 and the delivery table of RFC 6121 §8.5.4.
+//!
+//! There is no offline store yet, so where the table says "store or error" the answer is the error.
+//! A missing account and a silent one get the same answer (RFC 6120 §13.10.2, RFC 6121 §11).
+
+use super::{Address, Dispatch, Frame, Hosts, address};
+use crate::jid::JidRef;
+use crate::stanza::{MessageType, StanzaCondition, StanzaKind};
+
+impl<H: Hosts> Dispatch<'_, H> {
+    pub(super) fn message(&mut self, frame: Frame<'_>) {
+        let kind = MessageType::parse(frame.head.attr(frame.bytes, "type").as_deref());
+        let mut scratch = std::mem::take(&mut self.scratch.jid);
+        let mut raw = None;
+        let outcome = match address(&frame, &mut raw, &mut scratch) {
+            Address::None => self.message_to_self(frame, kind),
+            Address::Malformed => Err(StanzaCondition::JidMalformed),
+            Address::Jid(to) => self.message_to(frame, kind, to),
+        };
+        drop(raw);
+        self.scratch.jid = scratch;
+        if let (Err(condition), false) = (outcome, kind == MessageType::Error) {
+            self.refuse(frame, StanzaKind::Message, condition);
+        }
+    }
+
+    /// Without `to` it goes to the sender's own bare JID (RFC 6120 §10.3.1).
+    fn message_to_self(&mut self, frame: Frame<'_>, kind: MessageType) -> Result<(), StanzaCondition> {
+        let Some(sender) = self.directory.get(frame.sender) else { return Ok(()) };
+        let bare = sender.jid.as_ref().bare().to_owned();
+        self.message_to_bare(frame, kind, &bare)
+    }
+
+    fn message_to(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), StanzaCondition> {
+        if !self.hosts.is_hosted(to.domainpart()) {
+            return Err(StanzaCondition::RemoteServerNotFound);
+        }
+        if to.localpart().is_none() {
+            return Err(StanzaCondition::ServiceUnavailable);
+        }
+        if to.resourcepart().is_none() {
+            return self.message_to_bare(frame, kind, to.bare());
+        }
+        if let Some(target) = self.directory.find(to) {
+            self.deliver(frame, target);
+            return Ok(());
+        }
+        match kind {
+            MessageType::Chat => self.message_to_bare(frame, kind, to.bare()),
+            MessageType::Normal | MessageType::Groupchat => Err(StanzaCondition::ServiceUnavailable),
+            MessageType::Headline | MessageType::Error => Ok(()),
+        }
+    }
+
+    fn message_to_bare(&mut self, frame: Frame<'_>, kind: MessageType, bare: &str) -> Result<(), StanzaCondition> {
+        match kind {
+            MessageType::Error => Ok(()),
+            MessageType::Groupchat => Err(StanzaCondition::ServiceUnavailable),
+            MessageType::Headline => {
+                self.deliver_to_resources(frame, bare, non_negative);
+                Ok(())
+            }
+            MessageType::Normal | MessageType::Chat => match self.deliver_to_resources(frame, bare, non_negative) {
+                0 => Err(StanzaCondition::ServiceUnavailable),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+fn non_negative(priority: i8) -> bool {
+    priority >= 0
+}

@@ -1,0 +1,212 @@
+//! Presence: initial, later, directed and unavailable, as far as it needs no roster.
+//!
+//! RFC 6121 §4. Broadcast reaches the account's own resources; contacts come with the roster.
+//! Subscription stanzas are refused with `feature-not-implemented`, so that nobody waits in vain.
+
+use super::{Address, Dispatch, Frame, Hosts, address};
+use crate::ids::SessionId;
+use crate::im::presence::Availability;
+use crate::im::session::Available;
+use crate::jid::{Jid, JidRef};
+use crate::stanza::{PresenceType, StanzaCondition, StanzaKind};
+use crate::xml::{Tree, Writer, relay};
+
+impl<H: Hosts> Dispatch<'_, H> {
+    pub(super) fn presence(&mut self, frame: Frame<'_>) {
+        let kind = PresenceType::parse(frame.head.attr(frame.bytes, "type").as_deref());
+        let Some(kind) = kind else {
+            return self.refuse(frame, StanzaKind::Presence, StanzaCondition::BadRequest);
+        };
+        let mut scratch = std::mem::take(&mut self.scratch.jid);
+        let mut raw = None;
+        let outcome = match address(&frame, &mut raw, &mut scratch) {
+            Address::None => self.presence_to_all(frame, kind),
+            Address::Malformed => Err(StanzaCondition::JidMalformed),
+            Address::Jid(to) => self.presence_to(frame, kind, to),
+        };
+        drop(raw);
+        self.scratch.jid = scratch;
+        if let (Err(condition), false) = (outcome, kind == PresenceType::Error) {
+            self.refuse(frame, StanzaKind::Presence, condition);
+        }
+    }
+
+    fn presence_to_all(&mut self, frame: Frame<'_>, kind: PresenceType) -> Result<(), StanzaCondition> {
+        match kind {
+            PresenceType::Available => self.available(frame),
+            PresenceType::Unavailable => {
+                self.unavailable(frame);
+                Ok(())
+            }
+            PresenceType::Error | PresenceType::Probe => Ok(()),
+            PresenceType::Subscribe
+            | PresenceType::Subscribed
+            | PresenceType::Unsubscribe
+            | PresenceType::Unsubscribed => Err(StanzaCondition::BadRequest),
+        }
+    }
+
+    /// Initial or later presence (§§4.2, 4.4): to the account's own available resources, the sender
+    /// included; a newcomer is told of the others.
+    fn available(&mut self, frame: Frame<'_>) -> Result<(), StanzaCondition> {
+        let priority = if frame.head.child_count() == 0 {
+            0
+        } else {
+            let tree = Tree::parse(frame.bytes, frame.head, frame.ns).map_err(|_| StanzaCondition::BadRequest)?;
+            Availability::read(tree.root()).map_err(|_| StanzaCondition::BadRequest)?.priority
+        };
+        let Some(sender) = self.directory.get_mut(frame.sender) else { return Ok(()) };
+        let mut stanza = std::mem::take(&mut self.scratch.out);
+        stanza.clear();
+        relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
+        let is_initial = sender.presence.is_none();
+        sender.presence = Some(Box::new(Available { priority, stanza: stanza.as_slice().into() }));
+        let bare = sender.jid.as_ref().bare().to_owned();
+        self.to_own_resources(&bare, None, &stanza);
+        self.scratch.out = stanza;
+        if is_initial {
+            self.tell_newcomer(frame.sender, &bare);
+        }
+        Ok(())
+    }
+
+    fn tell_newcomer(&mut self, newcomer: SessionId, bare: &str) {
+        let Some(session) = self.directory.get(newcomer) else { return };
+        let others = self.directory.resources(bare).filter(|(id, _)| *id != newcomer);
+        for stanza in others.filter_map(|(_, other)| Some(&other.presence.as_ref()?.stanza)) {
+            self.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
+        }
+    }
+
+    /// The resource says goodbye (§4.5): its own others and everyone who got directed presence hear it.
+    fn unavailable(&mut self, frame: Frame<'_>) {
+        let Some(sender) = self.directory.get(frame.sender) else { return };
+        let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
+        relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
+        self.went(frame.sender, &stanza);
+    }
+
+    /// Ends a session: what a graceful goodbye would have done, in the server's words (§4.5.2).
+    pub fn end_session(&mut self, id: SessionId) {
+        if let Some(session) = self.directory.get(id) {
+            let mut stanza = Vec::new();
+            Writer::new(&mut stanza)
+                .open("presence")
+                .attr("from", session.jid.as_str())
+                .attr("type", "unavailable")
+                .close();
+            self.went(id, &stanza);
+        }
+        self.directory.remove(id);
+    }
+
+    /// Tells all who knew that the resource was there; `stanza` is what broadcast says.
+    fn went(&mut self, id: SessionId, stanza: &[u8]) {
+        let Some(session) = self.directory.get_mut(id) else { return };
+        let was_available = session.presence.take().is_some();
+        let directed = session.directed.take();
+        let bare = session.jid.as_ref().bare().to_owned();
+        let full = session.jid.as_str().to_owned();
+        if was_available {
+            self.to_own_resources(&bare, Some(id), stanza);
+        }
+        for target in directed.iter().flat_map(|list| list.iter()) {
+            self.directed_unavailable(&full, target);
+        }
+    }
+
+    fn directed_unavailable(&mut self, from: &str, target: &Jid) {
+        let mut stanza = Vec::new();
+        let mut xml = Writer::new(&mut stanza);
+        xml.open("presence").attr("from", from).attr("to", target.as_str()).attr("type", "unavailable").close();
+        let to = target.as_ref();
+        match self.directory.find(to) {
+            Some(session) => self.to_session(session, &stanza),
+            None if to.resourcepart().is_none() => self.to_own_resources(to.bare(), None, &stanza),
+            None => {}
+        }
+    }
+
+    fn to_session(&mut self, id: SessionId, stanza: &[u8]) {
+        if let Some(session) = self.directory.get(id) {
+            self.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
+        }
+    }
+
+    /// Appends the same bytes to every available resource of an account but `except`.
+    fn to_own_resources(&mut self, bare: &str, except: Option<SessionId>, stanza: &[u8]) {
+        for (id, session) in self.directory.resources(bare) {
+            if session.is_available() && Some(id) != except {
+                self.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
+            }
+        }
+    }
+
+    fn presence_to(&mut self, frame: Frame<'_>, kind: PresenceType, to: JidRef<'_>) -> Result<(), StanzaCondition> {
+        if !self.hosts.is_hosted(to.domainpart()) {
+            return match kind {
+                PresenceType::Error => Ok(()),
+                _ => Err(StanzaCondition::RemoteServerNotFound),
+            };
+        }
+        match kind {
+            PresenceType::Available => {
+                self.remember_directed(frame.sender, to)?;
+                self.deliver_presence(frame, to);
+                Ok(())
+            }
+            PresenceType::Unavailable => {
+                self.forget_directed(frame.sender, to);
+                self.deliver_presence(frame, to);
+                Ok(())
+            }
+            PresenceType::Error => {
+                self.deliver_presence(frame, to);
+                Ok(())
+            }
+            // A stranger's probe is met with silence (§4.3.2); contacts come with the roster.
+            PresenceType::Probe => Ok(()),
+            PresenceType::Subscribe
+            | PresenceType::Subscribed
+            | PresenceType::Unsubscribe
+            | PresenceType::Unsubscribed => Err(StanzaCondition::FeatureNotImplemented),
+        }
+    }
+
+    /// Directed presence reaches the resource, or all available ones of a bare JID; else silence (§8.5).
+    fn deliver_presence(&mut self, frame: Frame<'_>, to: JidRef<'_>) {
+        match self.directory.find(to) {
+            Some(target) => {
+                self.deliver(frame, target);
+            }
+            None if to.resourcepart().is_none() => {
+                self.deliver_to_resources(frame, to.bare(), |_| true);
+            }
+            None => {}
+        }
+    }
+
+    fn remember_directed(&mut self, sender: SessionId, to: JidRef<'_>) -> Result<(), StanzaCondition> {
+        let max = self.directed_max;
+        let Some(session) = self.directory.get_mut(sender) else { return Ok(()) };
+        let list = session.directed.get_or_insert_default();
+        if list.iter().any(|jid| jid.as_str() == to.as_str()) {
+            return Ok(());
+        }
+        if list.len() >= max {
+            return Err(StanzaCondition::ResourceConstraint);
+        }
+        list.push(to.to_owned());
+        Ok(())
+    }
+
+    fn forget_directed(&mut self, sender: SessionId, to: JidRef<'_>) {
+        let Some(session) = self.directory.get_mut(sender) else { return };
+        if let Some(list) = session.directed.as_deref_mut() {
+            list.retain(|jid| jid.as_str() != to.as_str());
+            if list.is_empty() {
+                session.directed = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Sessions: bound resources, apart from the connections that carry them.
+//!
+//! A session is not a connection (XEP-0198 will let it outlive one), so it has an id of its own and
+//! names its connection instead of living inside it.
+//!
+//! RFC 6120 §7, RFC 6121 §4.
+
+use crate::ids::{ConnId, SessionId};
+use crate::jid::Jid;
+
+/// One bound resource.
+#[derive(Debug)]
+pub struct Session {
+    /// The full JID; prepared.
+    pub jid: Jid,
+    /// The connection that carries it.
+    pub conn: ConnId,
+    /// The next session of the same account: sessions of one account form a list.
+    pub(super) next: Option<SessionId>,
+    /// What was last broadcast; none before initial presence and after unavailable.
+    pub presence: Option<Box<Available>>,
+    /// Who got directed presence and must hear of the end (RFC 6121 §4.6.3).
+    pub directed: Option<Box<Vec<Jid>>>,
+    /// Whether the account exists only as long as this session (XEP-0175).
+    pub anonymous: bool,
+}
+
+/// An available resource's presence.
+#[derive(Debug)]
+pub struct Available {
+    /// RFC 6121 §4.7.2.3: negative means no messages to the bare JID.
+    pub priority: i8,
+    /// The whole stanza as it is relayed: checked bytes with `from` stamped.
+    pub stanza: Box<[u8]>,
+}
+
+impl Session {
+    /// A session without presence.
+    pub fn new(jid: Jid, conn: ConnId, anonymous: bool) -> Self {
+        Self { jid, conn, next: None, presence: None, directed: None, anonymous }
+    }
+
+    /// Whether initial presence was sent (RFC 6121 §4.2).
+    pub fn is_available(&self) -> bool {
+        self.presence.is_some()
+    }
+
+    /// The priority if available.
+    pub fn priority(&self) -> Option<i8> {
+        self.presence.as_ref().map(|presence| presence.priority)
+    }
+
+    /// Bytes on the heap behind this row.
+    pub fn heap_bytes(&self) -> usize {
+        let presence = self.presence.as_ref().map_or(0, |p| size_of::<Available>() + p.stanza.len());
+        let directed = self.directed.as_ref().map_or(0, |list| {
+            size_of::<Vec<Jid>>() + list.capacity() * size_of::<Jid>() + list.iter().map(Jid::heap_bytes).sum::<usize>()
+        });
+        self.jid.heap_bytes() + presence + directed
+    }
+}

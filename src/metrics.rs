@@ -1,0 +1,36 @@
+//! Counters: what happened since the start, and what is there now.
+//!
+//! Plain numbers in the loop; whoever asks (the control socket, an embedding host) gets a copy.
+
+/// Counters of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused at accept, for a limit.
+    pub refused: u64,
+    /// Connections that flipped to TLS.
+    pub flips: u64,
+    /// TLS handshakes that were completed.
+    pub handshakes: u64,
+    /// Transports that failed: TLS or TCP.
+    pub transport_failures: u64,
+    /// Logins.
+    pub logins: u64,
+    /// Failed login attempts.
+    pub login_failures: u64,
+    /// Sessions bound.
+    pub bound: u64,
+    /// Streams that ended with an error of ours.
+    pub stream_errors: u64,
+    /// Stanzas relayed between sessions, once a target.
+    pub stanzas_relayed: u64,
+    /// Stanza errors sent.
+    pub stanza_errors: u64,
+    /// Streams closed because the peer did not read.
+    pub slow_readers: u64,
+    /// Frames parked for a row of the store.
+    pub parked: u64,
+    /// Logins turned away because too many passwords wait to be hashed.
+    pub hash_refused: u64,
+}

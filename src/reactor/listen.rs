@@ -1,0 +1,91 @@
+//! Listening sockets: opened with the options that a server wants, errors that say what to change.
+
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+/// Connections that the kernel may keep for us between two accepts. The kernel caps it
+/// (`net.core.somaxconn`, usually 4096): a reconnect storm must not meet refusals.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Why an address could not be opened.
+#[derive(Debug)]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl ListenError {
+    /// Whether the machine has no such address family: IPv6 switched off.
+    pub fn is_family_missing(&self) -> bool {
+        let code = self.source.raw_os_error();
+        self.address.is_ipv6() && (code == Some(libc::EAFNOSUPPORT) || code == Some(libc::EADDRNOTAVAIL))
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, source } = self;
+        match source.kind() {
+            ErrorKind::AddrInUse => write!(
+                f,
+                "{address}: another program listens on port {port}. Stop it (`ss -ltnp 'sport = :{port}'` names it) \
+                 or choose another port under [[listener]] in stonechat.toml",
+                port = address.port()
+            ),
+            ErrorKind::PermissionDenied => write!(
+                f,
+                "{address}: not allowed to listen on port {}. Ports below 1024 need root or CAP_NET_BIND_SERVICE; \
+                 choose another port under [[listener]] in stonechat.toml",
+                address.port()
+            ),
+            ErrorKind::AddrNotAvailable => write!(
+                f,
+                "{address}: this machine has no such address; write one of its own, or 0.0.0.0 and [::] for all, \
+                 under [[listener]] in stonechat.toml"
+            ),
+            _ => write!(f, "{address}: cannot listen: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Opens one address. An IPv6 socket takes IPv6 only, so that both families can be opened side by side.
+///
+/// # Errors
+///
+/// [`ListenError`], whose text says what to change.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    open(address).map_err(|source| ListenError { address, source })
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for the last connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_says_what_to_do() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let error = listen(address).unwrap_err();
+        assert!(error.to_string().contains("another program listens on port"), "{error}");
+        assert!(!error.is_family_missing());
+    }
+}

@@ -1,0 +1,119 @@
+//! Accepting: a bounded number a tick, and a pause when the process has no descriptor left.
+
+use super::link::{Ending, Link, flag};
+use super::Server;
+use crate::clock::Now;
+use crate::ids::{ConnId, Id as _};
+use crate::reactor::token::Source;
+use crate::transport::Transport;
+use mio::Interest;
+use mio::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+/// Connections accepted in one tick: a storm must not keep established sessions waiting.
+pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+/// How long accepting pauses when descriptors have run out. The kernel's backlog keeps who waits.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+    /// Whether TLS begins with the first byte (XEP-0368).
+    pub(super) direct: bool,
+    /// Whether somebody may be waiting.
+    pub(super) is_ready: bool,
+}
+
+impl Server {
+    pub(super) fn listener_ready(&mut self, at: usize) {
+        if let Some(listener) = self.listeners.get_mut(at) {
+            listener.is_ready = true;
+        }
+    }
+
+    /// Whether somebody may be waiting at a listener.
+    pub(super) fn accept_waits(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.is_ready)
+    }
+
+    pub(super) fn accept(&mut self, now: Now) {
+        if now.mono_ms < self.accept_again_at_ms {
+            return;
+        }
+        let mut budget = ACCEPTS_PER_TICK_MAX;
+        for at in 0..self.listeners.len() {
+            self.accept_at(at, &mut budget, now);
+        }
+    }
+
+    fn accept_at(&mut self, at: usize, budget: &mut usize, now: Now) {
+        while let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.is_ready) {
+            if *budget == 0 {
+                return;
+            }
+            *budget -= 1;
+            let direct = listener.direct;
+            match listener.socket.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer, direct, now),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => listener.is_ready = false,
+                    // The one in the queue has gone again; the next may be there.
+                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
+                    _ => return self.pause_accepting(&error, now),
+                },
+            }
+        }
+    }
+
+    fn pause_accepting(&mut self, error: &io::Error, now: Now) {
+        // Said once a pause at most, and only when the last one is long over.
+        if now.mono_ms > self.accept_again_at_ms + 10_000 || self.accept_again_at_ms == 0 {
+            log::warn!("cannot accept: {error}; trying again every {ACCEPT_PAUSE_MS} ms (is `ulimit -n` too small?)");
+        }
+        self.accept_again_at_ms = now.mono_ms + ACCEPT_PAUSE_MS;
+    }
+
+    fn welcome(&mut self, mut socket: TcpStream, peer: SocketAddr, direct: bool, now: Now) {
+        let id = match self.core.accept(peer.ip(), direct, now) {
+            Ok(id) => id,
+            Err(refused) => {
+                log::debug!("connection refused: {refused:?}");
+                return;
+            }
+        };
+        // Stanzas are small and must not wait for each other's acknowledgement.
+        let _best_effort = socket.set_nodelay(true);
+        let registered =
+            self.poll.registry().register(&mut socket, Source::Conn(id.slot()).token(), Interest::READABLE | Interest::WRITABLE);
+        if let Err(error) = registered {
+            log::warn!("cannot watch a connection: {error}");
+            self.core.free(id, now);
+            return;
+        }
+        self.open_link(id, socket);
+        if direct {
+            if let Err(error) = self.start_tls(id, None, true) {
+                log::debug!("{id}: no TLS: {error}");
+                self.drop_link(id);
+            }
+        }
+    }
+
+    fn open_link(&mut self, id: ConnId, socket: TcpStream) {
+        let slot = id.slot() as usize;
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        let transport = Transport::Plain(socket);
+        // The first edges come with the registration; a client that speaks first is heard at once.
+        let flags = flag::READABLE | flag::WRITABLE;
+        let link = Link { id, transport, flags, ending: Ending::Open, pending: Vec::new() };
+        if let Some(row) = self.links.get_mut(slot) {
+            *row = Some(link);
+        }
+        self.queue_read(id);
+    }
+}

@@ -1,0 +1,272 @@
+//! One connection's socket: reads, writes, the flip, and the end, without knowing a stanza.
+//!
+//! ```text
+//! Open ──finish──▶ Finishing ──all written──▶ Draining (FIN sent) ──EOF or deadline──▶ Gone
+//! ```
+//!
+//! Every socket is registered once, for both directions, edge-triggered: what is known about it is
+//! kept in [`Link::flags`] and no further `epoll_ctl` is needed.
+
+use crate::ids::ConnId;
+use crate::transport::{Tls, TlsError, TlsEvent, Transport};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+
+/// What a link knows of its socket; a set.
+pub(super) mod flag {
+    /// The kernel has, or may have, bytes for us.
+    pub(crate) const READABLE: u8 = 1;
+    /// The kernel takes bytes.
+    pub(crate) const WRITABLE: u8 = 2;
+    /// The core has shut the gate.
+    pub(crate) const GATE_SHUT: u8 = 4;
+    /// In a ready queue.
+    pub(crate) const QUEUED: u8 = 8;
+    /// In the write queue.
+    pub(crate) const WRITE_QUEUED: u8 = 16;
+    /// The peer has ended its side.
+    pub(crate) const EOF: u8 = 32;
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Not begun.
+    Open,
+    /// What is left is being written; then `close_notify` (if `notify`) and FIN.
+    Finishing {
+        /// Whether the TLS side says goodbye.
+        notify: bool,
+    },
+    /// FIN is sent; what comes is thrown away until the peer's.
+    Draining,
+    /// The socket is closed; the row is freed at the end of the tick.
+    Gone,
+}
+
+/// A row of the transport column.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Whose it is.
+    pub(super) id: ConnId,
+    /// The socket and what protects it.
+    pub(super) transport: Transport,
+    /// See [`flag`].
+    pub(super) flags: u8,
+    /// How far the end has come.
+    pub(super) ending: Ending,
+    /// Ciphertext that the kernel has not taken yet.
+    pub(super) pending: Vec<u8>,
+}
+
+/// What reading brought.
+#[derive(Debug)]
+pub(super) enum ReadOutcome {
+    /// Plain bytes are in the buffer, perhaps none; and the handshake is complete if `established`.
+    Data {
+        /// This read completed the handshake.
+        established: bool,
+        /// The peer sent `close_notify`.
+        closed: bool,
+    },
+    /// The kernel has nothing more.
+    Blocked,
+    /// FIN.
+    Eof,
+    /// The socket failed.
+    Failed(io::Error),
+    /// TLS failed; the alert is in `pending`.
+    TlsFailed(TlsError),
+}
+
+/// Shared buffers for one read or write.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// What the socket brings.
+    pub(super) cipher: Vec<u8>,
+    /// What comes out of TLS.
+    pub(super) plain: Vec<u8>,
+    /// What TLS makes of an outbox.
+    pub(super) sealed: Vec<u8>,
+}
+
+/// Bytes of one read from a socket.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self { cipher: vec![0; READ_CHUNK_BYTES], plain: Vec::new(), sealed: Vec::new() }
+    }
+}
+
+impl Link {
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(super) fn set(&mut self, flag: u8, on: bool) {
+        if on {
+            self.flags |= flag;
+        } else {
+            self.flags &= !flag;
+        }
+    }
+
+    /// Reads once and decrypts; the plain bytes are in `buffers.plain`.
+    pub(super) fn read(&mut self, buffers: &mut Buffers) -> ReadOutcome {
+        buffers.plain.clear();
+        match &mut self.transport {
+            Transport::Closed => ReadOutcome::Blocked,
+            Transport::Plain(socket) => match read_socket(socket, &mut buffers.cipher) {
+                Ok(0) => ReadOutcome::Eof,
+                Ok(count) => {
+                    if count < buffers.cipher.len() {
+                        self.flags &= !flag::READABLE;
+                    }
+                    buffers.plain.extend_from_slice(buffers.cipher.get(..count).unwrap_or_default());
+                    ReadOutcome::Data { established: false, closed: false }
+                }
+                Err(error) => self.read_failed(error),
+            },
+            Transport::Tls(socket, tls) => match read_socket(socket, &mut buffers.cipher) {
+                Ok(0) => ReadOutcome::Eof,
+                Ok(count) => {
+                    if count < buffers.cipher.len() {
+                        self.flags &= !flag::READABLE;
+                    }
+                    let input = buffers.cipher.get_mut(..count).unwrap_or_default();
+                    match tls.feed(input, &mut buffers.plain, &mut self.pending) {
+                        Ok(event) => ReadOutcome::Data {
+                            established: event == TlsEvent::Established,
+                            closed: event == TlsEvent::PeerClosed,
+                        },
+                        Err(error) => ReadOutcome::TlsFailed(error),
+                    }
+                }
+                Err(error) => self.read_failed(error),
+            },
+        }
+    }
+
+    fn read_failed(&mut self, error: io::Error) -> ReadOutcome {
+        if error.kind() == ErrorKind::WouldBlock {
+            self.flags &= !flag::READABLE;
+            return ReadOutcome::Blocked;
+        }
+        ReadOutcome::Failed(error)
+    }
+
+    /// Reads and throws away, up to a bound; true once the peer has ended its side.
+    pub(super) fn discard(&mut self, buffers: &mut Buffers) -> bool {
+        for _ in 0..4 {
+            let Some(socket) = self.transport.socket() else { return true };
+            match read_socket(socket, &mut buffers.cipher) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.flags &= !flag::READABLE;
+                    return false;
+                }
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// Writes pending ciphertext; true when none is left.
+    ///
+    /// # Errors
+    ///
+    /// The socket failed.
+    pub(super) fn flush_pending(&mut self) -> io::Result<bool> {
+        let mut sent = 0;
+        while let Some(rest) = self.pending.get(sent..).filter(|rest| !rest.is_empty()) {
+            let Some(socket) = self.transport.socket() else { return Err(ErrorKind::NotConnected.into()) };
+            match write_socket(socket, rest) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.flags &= !flag::WRITABLE;
+                    self.pending.drain(..sent);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // An idle connection keeps no buffer.
+        self.pending = Vec::new();
+        Ok(true)
+    }
+
+    /// Sends plain bytes on their way; returns how many of them are done with: written, or sealed
+    /// and pending.
+    ///
+    /// # Errors
+    ///
+    /// The socket or TLS failed.
+    pub(super) fn write(&mut self, plain: &[u8], buffers: &mut Buffers) -> io::Result<usize> {
+        match &mut self.transport {
+            Transport::Closed => Err(ErrorKind::NotConnected.into()),
+            Transport::Plain(socket) => match write_socket(socket, plain) {
+                Ok(count) => Ok(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.flags &= !flag::WRITABLE;
+                    Ok(0)
+                }
+                Err(error) => Err(error),
+            },
+            Transport::Tls(socket, tls) => {
+                buffers.sealed.clear();
+                seal(tls, plain, &mut buffers.sealed)?;
+                let sent = match write_socket(socket, &buffers.sealed) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                    Err(error) => return Err(error),
+                };
+                let rest = buffers.sealed.get(sent..).unwrap_or_default();
+                if !rest.is_empty() {
+                    self.flags &= !flag::WRITABLE;
+                    self.pending.extend_from_slice(rest);
+                }
+                Ok(plain.len())
+            }
+        }
+    }
+
+    /// Puts `close_notify` behind everything else.
+    pub(super) fn close_notify(&mut self) {
+        if let Transport::Tls(_, tls) = &mut self.transport {
+            tls.close_notify(&mut self.pending);
+        }
+    }
+
+    /// Sends FIN.
+    pub(super) fn shut_write(&mut self) {
+        if let Some(socket) = self.transport.socket() {
+            // A socket that is not connected any more has ended already.
+            let _ended = socket.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+fn seal(tls: &mut Tls, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+    tls.seal(plain, sealed).map_err(|error| io::Error::other(error.to_string()))
+}
+
+fn read_socket(socket: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn write_socket(socket: &mut mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            result => return result,
+        }
+    }
+}

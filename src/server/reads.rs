@@ -1,0 +1,120 @@
+//! Reading: two ready queues, bound sessions first, with a budget for each connection and each tick.
+
+use super::link::{Ending, ReadOutcome, flag};
+use super::{Link, Server};
+use crate::clock::Now;
+use crate::ids::ConnId;
+
+/// Reads of one connection in one tick: with [`super::link::READ_CHUNK_BYTES`] its share.
+pub const READS_PER_CONN_MAX: usize = 1;
+/// Connections read in one tick before anything is written.
+pub const READS_PER_TICK_MAX: usize = 512;
+/// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
+/// reconnect storm must not starve those who are in.
+pub const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
+
+impl Server {
+    /// Puts a connection on its ready queue if there may be something to read and it may be read.
+    pub(super) fn queue_read(&mut self, id: ConnId) {
+        let is_bound = self.core.is_bound(id);
+        let Some(link) = self.link(id) else { return };
+        let wanted = link.has(flag::READABLE) && !link.has(flag::QUEUED) && !link.has(flag::EOF);
+        let gate_open = !link.has(flag::GATE_SHUT) || link.ending == Ending::Draining;
+        if wanted && gate_open && link.ending != Ending::Gone {
+            link.set(flag::QUEUED, true);
+            let queue = if is_bound { &mut self.ready_bound } else { &mut self.ready_other };
+            queue.push_back(id);
+        }
+    }
+
+    pub(super) fn read(&mut self, now: Now) {
+        let bound = self.ready_bound.len().min(READS_PER_TICK_MAX);
+        for _ in 0..bound {
+            let Some(id) = self.ready_bound.pop_front() else { break };
+            self.read_conn(id, now);
+        }
+        let other = self.ready_other.len().min(HANDSHAKE_STEPS_PER_TICK_MAX);
+        for _ in 0..other {
+            let Some(id) = self.ready_other.pop_front() else { break };
+            self.read_conn(id, now);
+        }
+    }
+
+    fn read_conn(&mut self, id: ConnId, now: Now) {
+        if let Some(link) = self.link(id) {
+            link.set(flag::QUEUED, false);
+        }
+        for _ in 0..READS_PER_CONN_MAX {
+            if !self.read_once(id, now) {
+                break;
+            }
+        }
+        self.queue_read(id);
+    }
+
+    /// Reads once; false if there is no more to read now.
+    fn read_once(&mut self, id: ConnId, now: Now) -> bool {
+        let mut buffers = std::mem::replace(&mut self.buffers, super::Buffers { cipher: Vec::new(), plain: Vec::new(), sealed: Vec::new() });
+        let outcome = self.link(id).filter(|link| may_read(link)).map(|link| match link.ending {
+            Ending::Draining if link.discard(&mut buffers) => ReadOutcome::Eof,
+            Ending::Draining => ReadOutcome::Blocked,
+            _ => link.read(&mut buffers),
+        });
+        let more = match outcome {
+            None | Some(ReadOutcome::Blocked) => false,
+            Some(ReadOutcome::Data { established, closed }) => {
+                self.data(id, established, &buffers.plain, now);
+                if closed {
+                    self.core.peer_gone(id, now);
+                }
+                !closed
+            }
+            Some(ReadOutcome::Eof) => {
+                self.eof(id, now);
+                false
+            }
+            Some(ReadOutcome::Failed(error)) => {
+                log::debug!("{id}: {error}");
+                self.core.peer_gone(id, now);
+                self.drop_link(id);
+                false
+            }
+            Some(ReadOutcome::TlsFailed(error)) => {
+                log::debug!("{id}: {error}");
+                self.core.transport_failed(id, now);
+                false
+            }
+        };
+        self.buffers = buffers;
+        more
+    }
+
+    fn data(&mut self, id: ConnId, established: bool, plain: &[u8], now: Now) {
+        if established {
+            let info = self.link(id).and_then(|link| Some(link.transport.tls()?.take_info()));
+            if let Some(info) = info {
+                self.core.secured(id, info, now);
+            }
+        }
+        if !plain.is_empty() {
+            self.core.receive(id, plain, now);
+        }
+        // The handshake's own answers leave with this tick's writes.
+        if self.link(id).is_some_and(|link| !link.pending.is_empty()) {
+            self.queue_write(id);
+        }
+    }
+
+    fn eof(&mut self, id: ConnId, now: Now) {
+        let Some(link) = self.link(id) else { return };
+        link.set(flag::EOF, true);
+        if link.ending == Ending::Draining {
+            return self.drop_link(id);
+        }
+        self.core.peer_gone(id, now);
+    }
+}
+
+fn may_read(link: &Link) -> bool {
+    link.has(flag::READABLE) && (!link.has(flag::GATE_SHUT) || link.ending == Ending::Draining)
+}

@@ -1,0 +1,41 @@
+//! Storage without a loop: for the command line while the server does not run.
+
+use super::{Engine, Miss, Store, StoreError, Woken, pump};
+
+/// Runs `handler` as the server would, from its top after each miss, and returns when what it wrote
+/// is on disk. Blocks.
+///
+/// # Errors
+///
+/// The first fault of the engine. What was written is then durable whole or not at all.
+pub fn run<T>(
+    engine: &mut dyn Engine,
+    mut handler: impl FnMut(&mut Store) -> Result<T, Miss>,
+) -> Result<T, StoreError> {
+    let mut store = Store::default();
+    let mut parked = None;
+    loop {
+        match parked {
+            Some(id) => store.resume(id),
+            None => store.begin(),
+        }
+        match handler(&mut store) {
+            Ok(answer) => {
+                store.finish();
+                step(&mut store, engine)?;
+                return Ok(answer);
+            }
+            Err(miss) => {
+                parked = Some(store.abandon(miss));
+                step(&mut store, engine)?;
+            }
+        }
+    }
+}
+
+/// One end of tick; an engine on the spot leaves nothing under way.
+fn step(store: &mut Store, engine: &mut dyn Engine) -> Result<(), StoreError> {
+    let mut woken = Woken::default();
+    pump(store, engine, 0, &mut woken);
+    woken.faults.pop().map_or(Ok(()), Err)
+}

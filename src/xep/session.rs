@@ -1,0 +1,19 @@
+//! The session request of RFC 3921 §3: nothing to do, but old clients wait for the answer.
+//!
+//! RFC 6121 has no such step; it is advertised as optional (draft-cridland-xmpp-session).
+
+use super::{Extension, IqEntry, IqKind, IqRequest, Outcome};
+
+/// The table.
+pub const EXTENSION: Extension = Extension {
+    server_features: &[],
+    account_features: &[],
+    iq: &[IqEntry { ns: "urn:ietf:params:xml:ns:xmpp-session", name: "session", handler: session }],
+};
+
+fn session(request: &IqRequest<'_>, _out: &mut Vec<u8>) -> Outcome {
+    match request.kind {
+        IqKind::Get => Outcome::Pass,
+        IqKind::Set => Outcome::Handled,
+    }
+}

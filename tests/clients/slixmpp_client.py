@@ -1,0 +1,90 @@
+"""Logs in with slixmpp, and asks or answers; see README.md for what every client here does."""
+
+import argparse
+import asyncio
+import ssl
+import sys
+
+import slixmpp
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    for name in ("role", "jid", "password", "host", "port", "tls", "mechanism", "ca", "cert", "key", "to", "text"):
+        parser.add_argument("--" + name)
+    parser.add_argument("--tls-max", choices=("1.2", "1.3"), default="1.3")
+    return parser.parse_args()
+
+
+class Client(slixmpp.ClientXMPP):
+    def __init__(self, args):
+        super().__init__(args.jid, args.password or "")
+        self.args = args
+        self.outcome = asyncio.get_event_loop().create_future()
+        self.used = None
+        self.ca_certs = args.ca
+        if args.cert:
+            self.certfile, self.keyfile = args.cert, args.key
+        if args.tls_max == "1.2":
+            self.ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.enable_direct_tls = args.tls == "direct"
+        self.enable_starttls = args.tls == "starttls"
+        self.enable_plaintext = False
+        if args.tls == "direct":
+            self.ssl_context.set_alpn_protocols(["xmpp-client"])
+        self.plugin["feature_mechanisms"].use_mech = args.mechanism
+        self.register_plugin("xep_0199")
+        self.register_plugin("xep_0030")
+        self.add_event_handler("session_start", self.started)
+        self.add_event_handler("message", self.heard)
+        self.add_event_handler("auth_success", self.note_mechanism)
+        for fault in ("connection_failed", "failed_all_auth", "stream_error", "ssl_invalid_chain", "no_auth"):
+            self.add_event_handler(fault, lambda event, fault=fault: self.end(f"{fault}: {event}"))
+
+    def note_mechanism(self, _event):
+        self.used = self.plugin["feature_mechanisms"].mech.name
+
+    async def started(self, _event):
+        print("mechanism", self.used, flush=True)
+        print("bound", self.boundjid.full, flush=True)
+        self.send_presence()
+        try:
+            if self.args.role == "login":
+                await self.plugin["xep_0199"].send_ping(self.boundjid.domain, timeout=10)
+                info = await self.plugin["xep_0030"].get_info(jid=self.boundjid.domain, timeout=10)
+                if not any(identity[:2] == ("server", "im") for identity in info["disco_info"]["identities"]):
+                    return self.end(f"no server/im identity: {info}")
+                self.end(None)
+            elif self.args.role == "ask":
+                self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
+        except Exception as error:
+            self.end(repr(error))
+
+    def heard(self, message):
+        if message["type"] == "error":
+            return self.end(f"an error came: {message}")
+        print("heard", message["from"], message["body"], flush=True)
+        if self.args.role == "answer":
+            self.send_message(mto=message["from"], mbody="re: " + message["body"], mtype="chat")
+        self.end(None)
+
+    def end(self, fault):
+        if not self.outcome.done():
+            self.outcome.set_result(fault)
+
+
+async def main():
+    args = arguments()
+    client = Client(args)
+    client.connect(args.host, int(args.port))
+    fault = await asyncio.wait_for(client.outcome, 30)
+    if fault is None:
+        # The closing handshake: the server must answer </stream:stream>.
+        await asyncio.wait_for(client.disconnect(wait=5), 10)
+        print("done", flush=True)
+    else:
+        print(fault, file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+asyncio.run(main())

@@ -1,0 +1,67 @@
+// Logs in with @xmpp/client, and asks or answers; see README.md for what every client here does.
+// The certificate is checked: the runner sets NODE_EXTRA_CA_CERTS.
+
+import { parseArgs } from "node:util";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+// The package lies in the runner's scratch folder, not beside this file.
+const require = createRequire(process.env.XMPPJS_FOLDER + "/");
+const { client, xml } = await import(pathToFileURL(require.resolve("@xmpp/client")).href);
+
+const names = ["role", "jid", "password", "host", "port", "tls", "mechanism", "ca", "cert", "key", "to", "text"];
+const { values: args } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: "string" }])) });
+const [bare, resource] = args.jid.split("/");
+const [username, domain] = bare.split("@");
+
+let used;
+const xmpp = client({
+  service: `${args.tls === "direct" ? "xmpps" : "xmpp"}://${args.host}:${args.port}`,
+  domain,
+  resource,
+  credentials: async (authenticate, mechanisms, fast, entity) => {
+    used = mechanisms.find((name) => !args.mechanism || name === args.mechanism);
+    if (!used) throw new Error(`${args.mechanism} is not offered: ${mechanisms}`);
+    await authenticate({ username, password: args.password }, used, undefined, fast);
+  },
+});
+xmpp.reconnect.stop();
+
+const fail = (fault) => {
+  console.error(fault);
+  process.exit(1);
+};
+setTimeout(() => fail("timeout"), 30_000).unref();
+xmpp.on("error", fail);
+
+const end = async () => {
+  await xmpp.stop();
+  console.log("done");
+  process.exit(0);
+};
+
+xmpp.on("stanza", async (stanza) => {
+  if (!stanza.is("message")) return;
+  const text = stanza.getChildText("body");
+  if (stanza.attrs.type === "error") fail(`an error came: ${stanza}`);
+  if (text === null) return;
+  console.log("heard", stanza.attrs.from, text);
+  if (args.role === "answer") {
+    await xmpp.send(xml("message", { type: "chat", to: stanza.attrs.from }, xml("body", {}, `re: ${text}`)));
+  }
+  if (args.role !== "login") await end();
+});
+
+xmpp.on("online", async (address) => {
+  console.log("mechanism", used);
+  console.log("bound", address.toString());
+  await xmpp.send(xml("presence"));
+  if (args.role === "login") {
+    await xmpp.iqCaller.request(xml("iq", { type: "get", to: domain }, xml("ping", "urn:xmpp:ping")), 10_000);
+    await end();
+  } else if (args.role === "ask") {
+    await xmpp.send(xml("message", { type: "chat", to: args.to }, xml("body", {}, args.text)));
+  }
+});
+
+xmpp.start().catch(fail);
