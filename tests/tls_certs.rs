@@ -283,6 +283,7 @@ fn a_self_signed_pair_serves_at_once() {
             client_server_auth: false,
         };
         let domains = TlsDomains::load(&[tls], &options()).unwrap();
+        assert_eq!(domains.fingerprint(domain), Some(found.fingerprint));
         // A client that pins it trusts it for its name.
         let der = CertificateDer::from_pem_file(&certificate).unwrap();
         assert!(ServerName::try_from(ascii).is_ok());

@@ -297,7 +297,7 @@ fn sync(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-fn colon_hex(der: &[u8]) -> String {
+pub(super) fn colon_hex(der: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, der);
     let pairs: Vec<String> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")

@@ -203,3 +203,44 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn socket(listener: &TcpListener) -> TcpStream {
+        let address = listener.local_addr().expect("a bound listener");
+        let stream = std::net::TcpStream::connect(address).expect("loopback");
+        stream.set_nonblocking(true).expect("a socket");
+        TcpStream::from_std(stream)
+    }
+
+    #[test]
+    fn the_flip_keeps_the_socket_and_happens_once() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
+        let domains = TlsDomains::load(&[], &TlsOptions::default()).expect("nothing to load");
+        let socket = socket(&listener);
+        let port = socket.local_addr().expect("a connected socket").port();
+        let mut transport = Transport::Plain(socket);
+        assert!(transport.tls().is_none() && transport.heap_bytes() == 0);
+        assert_eq!(transport.start_tls(&domains, Some("chat.example"), false), Ok(()));
+        assert!(transport.tls().is_some_and(|tls| tls.is_handshaking()));
+        let same = transport.socket().and_then(|socket| socket.local_addr().ok());
+        assert_eq!(same.map(|address| address.port()), Some(port));
+        assert!(transport.heap_bytes() > size_of::<Tls>());
+        // A second flip is our mistake; it ends the connection rather than nesting.
+        assert_eq!(transport.start_tls(&domains, None, false), Err(TlsError::WrongState));
+        assert!(matches!(transport, Transport::Closed) && transport.socket().is_none());
+        assert_eq!(transport.start_tls(&domains, None, true), Err(TlsError::Closed));
+    }
+
+    /// The set is shared and swapped; a connection may move to another thread with its server.
+    #[test]
+    fn types_may_cross_threads() {
+        fn is_send<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+        is_send::<Transport>();
+        is_shared::<TlsDomains>();
+    }
+}

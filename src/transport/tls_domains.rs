@@ -164,6 +164,12 @@ impl TlsDomains {
         &self.warnings
     }
 
+    /// The SHA-256 fingerprint of a domain's certificate, as `AB:CD:…`.
+    pub fn fingerprint(&self, domain: &str) -> Option<String> {
+        let domain = self.set.get(self.set.find(domain)?)?;
+        domain.certified.cert.first().map(|leaf| certs::colon_hex(leaf))
+    }
+
     /// How client certificates are judged for the domain of the stream inside TLS; none if the domain
     /// has no client roots, and EXTERNAL is not to be offered.
     pub fn client_trust(&self, domain: &str) -> Option<&ClientTrust> {
