@@ -17,7 +17,7 @@
 //!
 //! The two dialects share the automaton and differ in data: which namespaces are answered to, what a go-ahead looks
 //! like, how a refusal ends. Each stream header chooses anew; what was learnt in the clear is gone after the flip.
-//! What a connection has achieved ([`Stage`]) stands beside what it is waiting for ([`State`]).
+//! What a connection has achieved (`Stage`) stands beside what it is waiting for (`State`).
 //!
 //! A handler reads before it writes: if an account's row is not in memory it answers [`Parked`] and has changed
 //! nothing.
