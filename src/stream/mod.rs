@@ -17,7 +17,7 @@
 //!
 //! The two dialects share the automaton and differ in data: which namespaces are answered to, what a go-ahead looks
 //! like, how a refusal ends. Each stream header chooses anew; what was learnt in the clear is gone after the flip.
-//! What a connection has achieved ([`Stage`]) stands beside what it is waiting for ([`State`]).
+//! What a connection has achieved (`Stage`) stands beside what it is waiting for (`State`).
 //!
 //! A handler reads before it writes: if an account's row is not in memory it answers [`Parked`] and has changed
 //! nothing.
@@ -32,6 +32,7 @@ mod features;
 mod header;
 mod interface;
 mod legacy;
+mod memory;
 mod open;
 mod reply;
 mod starttls;
@@ -50,6 +51,10 @@ use crate::sasl::{BindingData, Exchange, Offer};
 use crate::xml::{Head, StreamNs, XmlError};
 use element::Kind;
 use error::{AppCondition, StreamCondition};
+
+/// Most first-level elements between two flips or before a session is bound. The longest login that anybody needs,
+/// with every retry that the RFC recommends, takes half as many; whoever sends more only wants answers.
+pub const NEGOTIATION_ELEMENTS_MAX: u8 = 100;
 
 /// Which of the two ways of speaking a stream or an element belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +182,7 @@ enum StartTls {
 /// What a stream may not do without end.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tries {
+    elements: u8,
     logins: u8,
     binds: u8,
     /// A SASL attempt came to nothing: `jabber:iq:auth` is no way around it (XEP-0078 §6).
@@ -302,12 +308,22 @@ impl Negotiation {
         Ok(())
     }
 
-    /// A first-level element on an open stream.
+    /// A first-level element on an open stream, within the bound.
     fn element(&mut self, head: &Head, bytes: &[u8], trailing: bool, cx: &mut Context<'_>) -> Result<(), Parked> {
+        if self.tries.elements >= NEGOTIATION_ELEMENTS_MAX {
+            self.too_many(cx);
+            return Ok(());
+        }
+        self.look_at(head, bytes, trailing, cx)?;
+        self.tries.elements += 1;
+        Ok(())
+    }
+
+    fn look_at(&mut self, head: &Head, bytes: &[u8], trailing: bool, cx: &mut Context<'_>) -> Result<(), Parked> {
         let Some(stream) = &self.stream else { return Ok(()) };
         let (dialect, login) = (stream.dialect, stream.login);
         let kind = element::kind(head, bytes, &self.ns);
-        // The second table of design, rows 2 and 3: without a version, before TLS, there is one thing to say.
+        // Without a version, before TLS, there is one thing to say (docs/architecture.md §1).
         let must_ask_for_tls = dialect == Dialect::Xep0035 && login == Login::TlsFirst;
         match kind {
             Kind::StreamError => self.end(cx),

@@ -1,4 +1,4 @@
-//! What a stream header opens: the second table of the design, one function a row.
+//! What a stream header opens: one function for each cell of the table in `docs/architecture.md` §1.
 //!
 //! ```text
 //! Facts ──plan──▶ Plan (how to log in, whether TLS may be asked for, which mechanisms) ──▶ header, features

@@ -96,9 +96,11 @@ impl Negotiation {
     }
 
     /// The handshake is complete; a new stream begins.
-    pub(super) fn secured(&mut self, info: TlsInfo, cx: &mut Context<'_>) {
-        let bindings = BindingData { exporter: info.exporter, server_end_point: info.server_end_point };
-        self.stage = Stage::Secure(Box::new(Secured { bindings, chain: info.peer_chain.unwrap_or_default() }));
+    pub(super) fn secured(&mut self, mut info: TlsInfo, cx: &mut Context<'_>) {
+        let bindings = BindingData { exporter: info.exporter, server_end_point: info.server_end_point.take() };
+        let chain = info.peer_chain.take().unwrap_or_default();
+        info.wipe();
+        self.stage = Stage::Secure(Box::new(Secured { bindings, chain }));
         cx.asks.push(Ask::NewStream);
         cx.asks.push(Ask::ReadGate(true));
         self.state = State::Opening;

@@ -2,7 +2,7 @@
 
 use super::world::*;
 use crate::stream::error::StreamCondition;
-use crate::stream::{CloseHow, Input, Negotiation};
+use crate::stream::{CloseHow, Input, NEGOTIATION_ELEMENTS_MAX, Negotiation};
 use crate::xml::XmlError;
 
 /// A negotiation is boxed for each connection until it is bound: what it takes by itself, and on the heap.
@@ -105,7 +105,8 @@ fn a_pipelined_login() {
 /// Byte by byte is the same as whole.
 #[test]
 fn how_the_bytes_are_cut_does_not_matter() {
-    let script = [HEADER_2002, "<tls:starttls/>", HEADER_SASL, "<sasl:auth mechanism='PLAIN'>cm9iAHNlY3JldA==</sasl:auth>"];
+    let script =
+        [HEADER_2002, "<tls:starttls/>", HEADER_SASL, "<sasl:auth mechanism='PLAIN'>cm9iAHNlY3JldA==</sasl:auth>"];
     let mut whole = Link::new(World::new());
     let mut cut = Link::new(World::new());
     for step in script {
@@ -115,6 +116,42 @@ fn how_the_bytes_are_cut_does_not_matter() {
         }
         assert_eq!(cut.take(), expected, "{step}");
     }
+}
+
+/// Cheap requests are answered, but not for ever.
+#[test]
+fn elements_are_bounded() {
+    for request in [
+        "<iq type='get' id='1'><query xmlns='jabber:iq:auth'/></iq>",
+        "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+        "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+    ] {
+        let mut link = Link::to_sasl(World::new());
+        link.take();
+        let answers = std::iter::from_fn(|| {
+            let answer = link.ask(request);
+            (link.closed.is_none()).then_some(answer)
+        });
+        assert!(answers.count() <= usize::from(NEGOTIATION_ELEMENTS_MAX), "{request}");
+    }
+}
+
+/// What a negotiation reports grows with what it holds, and shrinks when it ends.
+#[test]
+fn memory_is_accounted_for() {
+    let mut link = Link::with_certificate(World::new(), &["juliet@capulet.example"]);
+    let opening = link.negotiation.heap_bytes();
+    link.ask(HEADER_1_0);
+    let open = link.negotiation.heap_bytes();
+    link.ask(&auth("SCRAM-SHA-256", b"n,,n=rob,r=fyko"));
+    let exchanging = link.negotiation.heap_bytes();
+    link.ask("</stream:stream>");
+    let closing = link.negotiation.heap_bytes();
+    assert!(
+        0 < opening && opening < open && open < exchanging && closing == 0,
+        "{opening} {open} {exchanging} {closing}"
+    );
+    println!("stream/negotiation_heap opening={opening} open={open} exchanging={exchanging}");
 }
 
 #[test]

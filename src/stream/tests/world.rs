@@ -4,8 +4,8 @@ use crate::clock::Now;
 use crate::jid::Jid;
 use crate::random::Random;
 use crate::sasl::{
-    self, Accounts, BindingType, Credentials, HashJob, HashOutcome, ITERATIONS_MIN, Lookup, Mechanism, ScramHash,
-    ScramKeys, Throttle, VerifierCache, base64,
+    self, Accounts, Credentials, HashJob, HashOutcome, ITERATIONS_MIN, Lookup, Mechanism, ScramHash, ScramKeys,
+    Throttle, VerifierCache,
 };
 use crate::stream::{
     Ask, BindRefusal, CloseHow, ConflictRule, Context, DomainPolicy, HashSet, Input, Negotiation, Parked, Policy,
@@ -17,41 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
-pub(super) const STREAMS: &str = "http://etherx.jabber.org/streams";
-pub(super) const TLS_2002: &str = "http://www.ietf.org/rfc/rfc2595.txt";
-pub(super) const SASL_2002: &str = "http://www.iana.org/assignments/sasl-mechanisms";
-pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(super) use super::words::*;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+/// Before a login.
 const LIMITS: XmlLimits = XmlLimits::with_frame_bytes(10_000);
-
-/// A header of RFC 6120 to `capulet.example`.
-pub(super) const HEADER_1_0: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example' version='1.0'>";
-/// XEP-0035's first listing, but for the domain.
-pub(super) const HEADER_2002: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' xmlns:tls='http://www.ietf.org/rfc/rfc2595.txt' \
-    to='capulet.example'>";
-/// XEP-0035's last listing.
-pub(super) const HEADER_BARE: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' to='capulet.example'>";
-/// XEP-0034's listing.
-pub(super) const HEADER_SASL: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' \
-    xmlns:sasl='http://www.iana.org/assignments/sasl-mechanisms' to='capulet.example'>";
-pub(super) const STARTTLS: &str = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
-
-/// What is answered to headers, but for the id, which [`Link::take`] writes as `ID`.
-pub(super) const ANSWER_1_0: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' from='capulet.example' id='ID' version='1.0' xml:lang='en'>";
-pub(super) const ANSWER_2002: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' xmlns:tls='http://www.ietf.org/rfc/rfc2595.txt' \
-    from='capulet.example' id='ID' xml:lang='en'>";
-pub(super) const ANSWER_BARE: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' from='capulet.example' id='ID' xml:lang='en'>";
-pub(super) const ANSWER_SASL: &str = "<stream:stream xmlns='jabber:client' \
-    xmlns:stream='http://etherx.jabber.org/streams' \
-    xmlns:sasl='http://www.iana.org/assignments/sasl-mechanisms' from='capulet.example' id='ID' xml:lang='en'>";
-pub(super) const TLS_ONLY: &str =
-    "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>";
 
 pub(super) const EXPORTER: [u8; 32] = [7; 32];
 pub(super) const END_POINT: [u8; 32] = [9; 32];
@@ -152,9 +122,10 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `juliet`, `rob` and `bill` at `capulet.example`; nobody at `montague.example`.
+    /// `juliet`, `rob` and `bill` at `capulet.example`; nobody at `montague.example`. Every row is missing at first, so
+    /// that every test shows that parking changes nothing.
     pub(super) fn new() -> Self {
-        let mut people = People { offered: HashSet::BOTH, ..People::default() };
+        let mut people = People { offered: HashSet::BOTH, misses: true, ..People::default() };
         let users = [("juliet", "r0m30myr0m30"), ("rob", "secret"), ("bill", "Calli0pe")];
         // PBKDF2 is slow by purpose: once for all tests.
         static KEYS: OnceLock<Vec<Vec<ScramKeys>>> = OnceLock::new();
@@ -305,7 +276,7 @@ impl Link {
     }
 
     /// Hands in an input again and again until its rows are there. A parked input must have changed nothing.
-    fn retry<'i>(&mut self, input: impl Fn() -> Input<'i>) {
+    pub(super) fn retry<'i>(&mut self, input: impl Fn() -> Input<'i>) {
         for _ in 0..8 {
             let before = format!("{:?}", self.negotiation);
             let (out, asked) = (self.out.len(), self.asked.len());
@@ -460,43 +431,5 @@ impl Link {
         link.take();
         link.asked.clear();
         link
-    }
-}
-
-/// `<auth/>` of RFC 6120 with an initial response.
-pub(super) fn auth(mechanism: &str, data: &[u8]) -> String {
-    let data = if data.is_empty() { "=".to_owned() } else { base64::encode(data) };
-    format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>{data}</auth>")
-}
-
-pub(super) fn response(data: &[u8]) -> String {
-    format!("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{}</response>", base64::encode(data))
-}
-
-/// The decoded text of the only element in `xml`.
-pub(super) fn payload(xml: &str) -> Vec<u8> {
-    let text = xml.split('>').nth(1).unwrap().split('<').next().unwrap();
-    base64::decode_strict(text).unwrap().to_vec()
-}
-
-pub(super) fn failure(condition: &str) -> String {
-    format!("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><{condition}/></failure>")
-}
-
-/// A stream error of RFC 6120 without a text, and the end.
-pub(super) fn error(condition: &str) -> String {
-    format!("<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
-}
-
-/// Whether `xml` is this stream error with a text, and the end.
-pub(super) fn is_error_with_text(xml: &str, condition: &str, text: &str) -> bool {
-    let start = format!("<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text ");
-    xml.contains(&start) && xml.contains(text) && xml.ends_with("</text></stream:error></stream:stream>")
-}
-
-pub(super) fn binding(binding: BindingType) -> Vec<u8> {
-    match binding {
-        BindingType::TlsExporter => EXPORTER.to_vec(),
-        BindingType::TlsServerEndPoint => END_POINT.to_vec(),
     }
 }
