@@ -24,7 +24,7 @@ const fn unusual(word: u64) -> u64 {
     (word.wrapping_sub(lanes(0x20)) | word) & HIGH
 }
 
-/// The number of leading bytes of `run` before the first lane that `mark` marks.
+/// The number of leading bytes of `run` before the first lane that `mark` marks. A space is never marked.
 #[inline(always)]
 fn skip(run: &[u8], mark: impl Fn(u64) -> u64) -> usize {
     let mut done = 0;
@@ -37,21 +37,75 @@ fn skip(run: &[u8], mark: impl Fn(u64) -> u64) -> usize {
         done += 8;
         rest = tail;
     }
-    done + rest.iter().take_while(|&&byte| mark(u64::from(byte) | lanes(b' ') << 8) & 0x80 == 0).count()
+    let mut word = [b' '; 8];
+    word.iter_mut().zip(rest).for_each(|(lane, &byte)| *lane = byte);
+    let marks = mark(u64::from_le_bytes(word));
+    done + rest.len().min(marks.trailing_zeros() as usize / 8)
 }
 
 /// How many bytes of `run` are plain text: printable ASCII without `<`, `>` and `&`.
 #[inline]
 pub(super) fn plain_text(run: &[u8]) -> usize {
     // `<` and `>` differ in one bit only, so that one comparison finds both.
-    skip(run, |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros((word | lanes(2)) ^ lanes(b'>')))
+    let mark = |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros((word | lanes(2)) ^ lanes(b'>'));
+    let mut done = 0;
+    // Long runs go by whole blocks, in a form that compilers turn into vector instructions.
+    if run.first_chunk::<8>().is_some_and(|word| mark(u64::from_le_bytes(*word)) == 0) {
+        done = 8;
+        while run.get(done..).and_then(|rest| rest.first_chunk::<32>()).is_some_and(is_plain_block) {
+            done += 32;
+        }
+    }
+    done + skip(run.get(done..).unwrap_or_default(), mark)
+}
+
+fn is_plain_block(block: &[u8; 32]) -> bool {
+    // As signed numbers, bytes that are not ASCII are below zero.
+    block.iter().fold(true, |all, &byte| all & (byte as i8 >= 0x20 && byte != b'&' && byte | 2 != b'>'))
 }
 
 /// How many bytes of `run` are a plain attribute value: printable ASCII without `<`, `&` and `quote`.
 #[inline]
 pub(super) fn plain_value(run: &[u8], quote: u8) -> usize {
-    let quotes = lanes(quote);
-    skip(run, |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros(word ^ lanes(b'<')) | zeros(word ^ quotes))
+    // Either quote differs from `&` in one bit only, so that one comparison finds both.
+    let (bit, both) = if quote == b'\'' { (lanes(1), lanes(b'\'')) } else { (lanes(4), lanes(b'&')) };
+    skip(run, |word| unusual(word) | zeros((word | bit) ^ both) | zeros(word ^ lanes(b'<')))
+}
+
+/// How many bytes of `run` need no escaping wherever they stand: printable ASCII without `<`, `>`, `&` and quotes.
+#[inline]
+pub(super) fn plain_anywhere(run: &[u8]) -> usize {
+    // `&` and `'` differ in one bit only, too.
+    skip(run, |word| {
+        unusual(word)
+            | zeros((word | lanes(1)) ^ lanes(b'\''))
+            | zeros((word | lanes(2)) ^ lanes(b'>'))
+            | zeros(word ^ lanes(b'"'))
+    })
+}
+
+/// Where the run of characters beyond ASCII that begins at `bytes[at]` ends: at ASCII but for single spaces, at a
+/// character that is cut off so far, or at the end.
+///
+/// # Errors
+///
+/// Those of [`decode`].
+pub(super) fn skip_wide(bytes: &[u8], mut at: usize) -> Result<usize, XmlError> {
+    let is_tail = |byte: u8| byte & 0xC0 == 0x80;
+    loop {
+        at += match bytes.get(at..).unwrap_or_default() {
+            // Sequences that need no closer look: all of two bytes, and of three without special ranges.
+            [0xC2..=0xDF, second, ..] if is_tail(*second) => 2,
+            [0xE1..=0xEC | 0xEE, second, third, ..] if is_tail(*second) && is_tail(*third) => 3,
+            // One space between two words.
+            [b' ', 0x80..=0xFF, ..] => 1,
+            [0x80..=0xFF, ..] => match decode(bytes, at)? {
+                Some((_, len)) => len,
+                None => return Ok(at),
+            },
+            _ => return Ok(at),
+        };
+    }
 }
 
 /// The code point at `bytes[at]`, which is not ASCII, and its length; `None` if it is cut off so far.
@@ -96,14 +150,18 @@ mod tests {
     #[test]
     fn plain_runs_stop_where_a_byte_loop_stops() {
         for byte in 0..=255_u8 {
-            for place in 0..20 {
-                let mut run = [b'x'; 21];
+            for place in 0..70 {
+                let mut run = [b'x'; 71];
                 run[place] = byte;
                 run[place + 1] = 0;
                 let plain = (0x20..0x80).contains(&byte) && !b"<&>".contains(&byte);
                 assert_eq!(plain_text(&run), place + usize::from(plain), "text {byte} at {place}");
                 let plain = (0x20..0x80).contains(&byte) && !b"<&'".contains(&byte);
                 assert_eq!(plain_value(&run, b'\''), place + usize::from(plain), "value {byte} at {place}");
+                let plain = (0x20..0x80).contains(&byte) && !b"<&\"".contains(&byte);
+                assert_eq!(plain_value(&run, b'"'), place + usize::from(plain), "value {byte} at {place}");
+                let plain = (0x20..0x80).contains(&byte) && !b"<>&'\"".contains(&byte);
+                assert_eq!(plain_anywhere(&run), place + usize::from(plain), "anywhere {byte} at {place}");
             }
         }
         assert_eq!(plain_text(b""), 0);
@@ -128,6 +186,24 @@ mod tests {
             }
         }
         assert_ne!(bytes, [0; 4]);
+    }
+
+    #[test]
+    fn a_wide_run_ends_where_decoding_one_by_one_ends() {
+        for text in ["é", "жж", "éж€", "日本", "\u{FFFD}\u{E000}", "😀é", "\u{D7FF}", "a", ""] {
+            for end in ["", "x", "\u{80}x"] {
+                let bytes = [text, end].concat().into_bytes();
+                for cut in 0..=bytes.len() {
+                    let mut at = 0;
+                    while let Ok(Some((_, len))) = decode(&bytes[..cut], at).or(Ok::<_, ()>(None)) {
+                        at += len;
+                    }
+                    assert_eq!(skip_wide(&bytes[..cut], 0), Ok(at), "{text:?} {end:?} {cut}");
+                }
+            }
+        }
+        assert_eq!(skip_wide(b"\xC3\xA9\xC3(", 0), Err(XmlError::BadUtf8 { offset: 3 }));
+        assert_eq!(skip_wide(b"\xE4\xB8\xE4", 0), Err(XmlError::BadUtf8 { offset: 2 }));
     }
 
     #[test]

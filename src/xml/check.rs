@@ -47,6 +47,9 @@ impl Scan {
             self.phase = Phase::AfterElementName;
         }
         loop {
+            if self.phase == Phase::AfterElementName {
+                self.plain_attributes(cx)?;
+            }
             if matches!(self.phase, Phase::AfterElementName | Phase::BetweenAttributes) {
                 match self.between(cx)? {
                     Between::Attribute => {}
@@ -62,6 +65,27 @@ impl Scan {
                 return Ok(Flow::Starved);
             }
         }
+    }
+
+    /// The short way for attributes that are there as a whole and hold nothing unusual: ` name='value'` in ASCII,
+    /// the value without references. Leaves everything else, faults included, where it is.
+    fn plain_attributes(&mut self, cx: Cx<'_>) -> Result<(), XmlError> {
+        while self.attrs.len() < usize::from(cx.limits.attributes_max) {
+            let rest = cx.bytes.get(self.pos..).unwrap_or_default();
+            let [b' ', rest @ ..] = rest else { break };
+            let Some((name, rest)) = plain_name(rest) else { break };
+            let [b'=', quote @ (b'\'' | b'"'), rest @ ..] = rest else { break };
+            let len = chars::plain_value(rest, *quote);
+            if rest.get(len) != Some(quote) {
+                break;
+            }
+            self.name = Name { start: at(self.pos + 1), ..name };
+            self.refuse_repeated_name(cx.bytes)?;
+            self.value = self.pos + 1 + usize::from(name.len) + 2;
+            self.pos = self.value + len + 1;
+            self.keep_attribute(cx)?;
+        }
+        Ok(())
     }
 
     /// Behind the element's name or a value: white space, then a name or the end.
@@ -133,6 +157,13 @@ impl Scan {
     /// Reads a name up to the first byte that is not part of it; false if that byte is not there yet.
     fn read_name(&mut self, bytes: &[u8]) -> Result<bool, XmlError> {
         let start = self.name.start as usize;
+        if self.pos == start
+            && let Some((name, _)) = plain_name(bytes.get(start..).unwrap_or_default())
+        {
+            self.name = Name { start: self.name.start, ..name };
+            self.pos += usize::from(name.len);
+            return Ok(true);
+        }
         loop {
             let prefix_end = start + usize::from(self.name.prefix_len);
             // The first character of the name, or of its local part.
@@ -167,7 +198,7 @@ impl Scan {
         let is_repeated =
             |attr: &Attr| attr.name.len == self.name.len && attr.name.whole(bytes) == self.name.whole(bytes);
         if self.attrs.iter().any(is_repeated) {
-            return Err(XmlError::DuplicateAttribute { offset: at(self.pos) });
+            return Err(XmlError::DuplicateAttribute { offset: self.name.start + u32::from(self.name.len) });
         }
         Ok(())
     }
@@ -286,7 +317,10 @@ impl Scan {
     /// Where the prefix of an element's or attribute's name is bound.
     fn resolve(&mut self, cx: Cx<'_>, name: Name) -> Result<NsRef, XmlError> {
         let prefix = name.prefix(cx.bytes);
-        if let Some(binding) = self.bindings.iter().rev().find(|binding| binding.prefix.of(cx.bytes) == prefix) {
+        let is_wanted = |binding: &&Binding| {
+            binding.prefix.len == u32::from(name.prefix_len) && binding.prefix.of(cx.bytes) == prefix
+        };
+        if let Some(binding) = self.bindings.iter().rev().find(is_wanted) {
             return Ok(NsRef::Frame(binding.uri));
         }
         match prefix {
@@ -336,6 +370,24 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// The name of ASCII at the start of `rest`, with at most a prefix, and what follows it; `None` if it is cut off, or
+/// anything else.
+#[inline]
+fn plain_name(rest: &[u8]) -> Option<(Name, &[u8])> {
+    let run = |rest: &[u8]| {
+        let len = rest.iter().take_while(|&&byte| class(byte) & NAME != 0).count();
+        rest.first().filter(|&&byte| class(byte) & START != 0).map(|_| len)
+    };
+    let (mut len, mut prefix_len) = (run(rest)?, 0);
+    if rest.get(len) == Some(&b':') {
+        prefix_len = len as u16;
+        len += 1 + run(rest.get(len + 1..)?)?;
+    }
+    let (name, after) = rest.split_at_checked(len)?;
+    let ends_well = after.first().is_some_and(|&byte| byte < 0x80 && byte != b':');
+    ends_well.then_some((Name { start: 0, len: name.len() as u16, prefix_len }, after))
 }
 
 /// What stands between two attributes.

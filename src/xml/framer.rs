@@ -432,3 +432,6 @@ impl Scan {
 pub(super) fn at(pos: usize) -> u32 {
     pos as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,14 +234,15 @@ impl Head {
         self.needs_normalising
     }
 
+    /// Forgets everything but the capacity.
     pub(super) fn clear(&mut self) {
-        let Self { attrs, children, header_prefixes, .. } = self;
-        let (mut attrs, mut children) = (std::mem::take(attrs), std::mem::take(children));
-        let mut header_prefixes = std::mem::take(header_prefixes);
-        attrs.clear();
-        children.clear();
-        header_prefixes.clear();
-        *self = Self { attrs, children, header_prefixes, ..Self::default() };
+        self.attrs.clear();
+        self.children.clear();
+        self.header_prefixes.clear();
+        (self.name, self.ns) = (Name::default(), NsRef::default());
+        (self.child_count, self.tag_end, self.len) = (0, 0, 0);
+        (self.has_text, self.is_empty) = (false, false);
+        (self.leans_on_default, self.needs_normalising) = (false, false);
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -256,5 +257,110 @@ fn expand<'a>(name: Name, ns_ref: NsRef, bytes: &'a [u8], ns: &'a StreamNs) -> C
         NsRef::Header => Cow::Borrowed(ns.lookup_bytes(name.prefix(bytes)).unwrap_or("")),
         NsRef::Frame(span) => unescape(span.of(bytes), Place::Value),
         NsRef::Xml => Cow::Borrowed(XML),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::{CLIENT, Expect, STREAMS, Scan, Step, XmlLimits};
+
+    fn scanned(frame: &str) -> Scan {
+        let mut scan = Scan::default();
+        let limits = XmlLimits::with_frame_bytes(10_000);
+        let step = scan.step(frame.as_bytes(), Expect::Frames, StreamNs::standard(), &limits);
+        assert_eq!(step, Ok(Step::Frame { len: frame.len() }), "{frame}");
+        scan
+    }
+
+    #[test]
+    fn the_top_tag() {
+        let frame = "<p:iq xmlns:p='u:&amp;' id=\"a&lt;\tb\" p:id='c' xml:lang='en'/>";
+        let (scan, bytes, ns) = (scanned(frame), frame.as_bytes(), StreamNs::standard());
+        let head = scan.head();
+        assert_eq!((head.local(bytes), head.prefix(bytes)), ("iq", Some("p")));
+        assert_eq!(head.ns(bytes, ns), "u:&");
+        assert!(head.is(bytes, ns, "u:&", "iq") && !head.is(bytes, ns, CLIENT, "iq"));
+        assert_eq!(head.attr(bytes, "id").as_deref(), Some("a< b"));
+        assert!(head.attr(bytes, "to").is_none() && head.attr(bytes, "lang").is_none());
+        assert!(matches!(head.xml_lang(bytes), Some(Cow::Borrowed("en"))));
+        assert_eq!(head.declarations(bytes).collect::<Vec<_>>(), [("p", Cow::from("u:&"))]);
+        assert!(head.is_empty_element() && !head.has_text() && head.needs_normalising());
+        assert_eq!(head.child_count(), 0);
+    }
+
+    #[test]
+    fn children() {
+        let frame = "<message>\n<body>a</body><x xmlns='u:x'><y/></x> <stream:z/><p:w xmlns:p='u:p'></p:w></message>";
+        let (scan, bytes, ns) = (scanned(frame), frame.as_bytes(), StreamNs::standard());
+        let head = scan.head();
+        let found: Vec<_> = head
+            .children()
+            .iter()
+            .map(|child| (child.ns(bytes, ns), child.local(bytes), &frame[child.span()]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (CLIENT.into(), "body", "<body>a</body>"),
+                ("u:x".into(), "x", "<x xmlns='u:x'><y/></x>"),
+                (STREAMS.into(), "z", "<stream:z/>"),
+                ("u:p".into(), "w", "<p:w xmlns:p='u:p'></p:w>"),
+            ]
+        );
+        assert_eq!(head.child(bytes, ns, "u:p", "w").and_then(|child| child.prefix(bytes)), Some("p"));
+        assert!(head.child(bytes, ns, CLIENT, "x").is_none());
+        assert!(head.leans_on_header() && !head.has_text() && !head.is_empty_element());
+    }
+
+    #[test]
+    fn children_beyond_the_bound_are_counted() {
+        let frame = format!("<a>{}</a>", "<b><c/></b>".repeat(40));
+        let scan = scanned(&frame);
+        assert_eq!(scan.head().child_count(), 40);
+        assert_eq!(scan.head().children().len(), CHILDREN_KEPT_MAX);
+        assert!(scan.head().children().iter().all(|child| &frame[child.span()] == "<b><c/></b>"));
+    }
+
+    #[test]
+    fn text_directly_inside() {
+        for (frame, has_text) in [
+            ("<a> \n\t</a>", false),
+            ("<a><b>c</b></a>", false),
+            ("<a><b/>c</a>", true),
+            ("<a> &#32;</a>", true),
+            ("<a>é</a>", true),
+            ("<a><b/> <b/> c<b/></a>", true),
+            ("<a><![CDATA[]]></a>", true),
+        ] {
+            assert_eq!(scanned(frame).head().has_text(), has_text, "{frame}");
+        }
+    }
+
+    #[test]
+    fn what_needs_normalising() {
+        for (frame, needs) in [
+            ("<a b='c\nd'/>", true),
+            ("<a>\r</a>", true),
+            ("<a>&#x85;</a>", true),
+            ("<a><b c='&#128;'/></a>", true),
+            ("<a>\n\t\u{80}&#13;&#160;</a>", false),
+            ("<a\r\nb='&#10;'/>", false),
+        ] {
+            assert_eq!(scanned(frame).head().needs_normalising(), needs, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_the_frame_before() {
+        let mut scan = scanned("<stream:a b='1' c='2'>x<d e='&#x80;'/></stream:a>");
+        let limits = XmlLimits::with_frame_bytes(100);
+        let frame = b"<f g='3'></f>";
+        assert_eq!(scan.step(frame, Expect::Frames, StreamNs::standard(), &limits), Ok(Step::Frame { len: 13 }));
+        let head = scan.head();
+        assert_eq!((head.local(frame), head.prefix(frame), head.attr(frame, "b")), ("f", None, None));
+        assert_eq!(head.attr(frame, "g").as_deref(), Some("3"));
+        assert_eq!((head.child_count(), head.children().len()), (0, 0));
+        assert!(!head.has_text() && !head.leans_on_header() && !head.needs_normalising() && !head.is_empty_element());
     }
 }

@@ -203,9 +203,9 @@ pub(super) fn is_forbidden(prefix: &[u8], uri: &[u8]) -> bool {
 
 /// The prefix that an attribute name declares (empty: the default namespace), if it is a declaration.
 pub(super) fn declared_prefix(name: Name, bytes: &[u8]) -> Option<Span> {
-    match name.prefix(bytes) {
-        b"" if name.local(bytes) == b"xmlns" => Some(Span { start: name.start, len: 0 }),
-        b"xmlns" => Some(name.local_span()),
+    match (name.prefix_len, name.len) {
+        (0, 5) if name.whole(bytes) == b"xmlns" => Some(Span { start: name.start, len: 0 }),
+        (5, _) if name.prefix(bytes) == b"xmlns" => Some(name.local_span()),
         _ => None,
     }
 }
@@ -213,4 +213,59 @@ pub(super) fn declared_prefix(name: Name, bytes: &[u8]) -> Option<Span> {
 /// A prefix as text, for those who print or copy it.
 pub(super) fn prefix_str(prefix: &[u8]) -> Option<&str> {
     (!prefix.is_empty()).then(|| as_str(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::{Expect, Scan, Step, XmlLimits};
+
+    fn declared_by(header: &str) -> StreamNs {
+        let mut scan = Scan::default();
+        let limits = XmlLimits::with_frame_bytes(1_000);
+        let step = scan.step(header.as_bytes(), Expect::Header, &StreamNs::new(), &limits);
+        assert_eq!(step, Ok(Step::Header { len: header.len() }), "{header}");
+        StreamNs::from_header(scan.head(), header.as_bytes())
+    }
+
+    #[test]
+    fn the_usual_header_takes_no_heap() {
+        for header in [
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+            "<?xml version='1.0'?><stream:stream to='a' xmlns:stream='http:&#47;/etherx.jabber.org/streams' \
+             xmlns:xml='http://www.w3.org/XML/1998/namespace' xmlns='jabber:client' version='1.0'>",
+        ] {
+            let ns = declared_by(header);
+            assert!(ns.is_standard(), "{header}");
+            assert_eq!(ns.heap_bytes(), 0);
+        }
+        let ns = StreamNs::standard();
+        assert_eq!((ns.default_ns(), ns.stream_prefix()), (CLIENT, "stream"));
+        assert_eq!((ns.lookup("stream"), ns.lookup("xml"), ns.lookup("p")), (Some(STREAMS), Some(XML), None));
+        assert_eq!((ns.prefix_of(STREAMS), ns.prefix_of(CLIENT)), (Some("stream"), None));
+    }
+
+    #[test]
+    fn other_headers() {
+        let ns = declared_by(
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' \
+             xmlns:tls='http://www.ietf.org/rfc/rfc2595.txt'>",
+        );
+        assert!(!ns.is_standard() && ns.heap_bytes() > 0);
+        assert_eq!(ns.prefix_of("http://www.ietf.org/rfc/rfc2595.txt"), Some("tls"));
+        let ns = declared_by("<s xmlns='http://etherx.jabber.org/streams'>");
+        assert_eq!((ns.default_ns(), ns.stream_prefix(), ns.lookup("stream")), (STREAMS, "", None));
+        let ns = declared_by("<f:stream xmlns:f='u'>");
+        assert_eq!((ns.default_ns(), ns.stream_prefix(), ns.lookup("f")), ("", "f", Some("u")));
+        let ns = declared_by("<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'>");
+        assert!(!ns.is_standard());
+        assert_eq!(StreamNs::new().lookup("xml"), Some(XML));
+        assert_eq!(StreamNs::new().lookup("stream"), None);
+    }
+
+    #[test]
+    fn meaning() {
+        assert!(means(b"u:&amp;", "u:&") && means(b"abc", "abc") && means(b"&#97;bc", "abc"));
+        assert!(!means(b"abcd", "abc") && !means(b"&#97;bd", "abc") && !means(b"ab", "abc"));
+    }
 }

@@ -27,13 +27,16 @@ pub fn relay(head: &Head, bytes: &[u8], ns: &StreamNs, from: &str, lang: Option<
         write_attr(b"xml:lang", lang, out);
     }
     redeclare(head, bytes, ns, out);
+    // Runs of bytes that stay are copied whole, the white space in front of an attribute with it.
     let mut copied = (head.name.start + u32::from(head.name.len)) as usize;
+    let mut before = copied;
     for attr in &head.attrs {
         let end = attr.value.range().end + 1;
-        if !is_dropped(attr, bytes) {
-            out.extend_from_slice(bytes.get(copied..end).unwrap_or_default());
+        if is_dropped(attr, bytes) {
+            out.extend_from_slice(bytes.get(copied..before).unwrap_or_default());
+            copied = end;
         }
-        copied = end;
+        before = end;
     }
     out.extend_from_slice(bytes.get(copied..head.len as usize).unwrap_or_default());
 }
@@ -70,4 +73,108 @@ fn write_value(value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"='");
     escape_attr(value, out);
     out.push(b'\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::{Expect, Scan, Step, XmlLimits};
+
+    const LIMITS: XmlLimits = XmlLimits::with_frame_bytes(10_000);
+    const USUAL: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+
+    /// Relays `frame`, received on a stream opened with `header`.
+    fn relayed(header: &str, frame: &str, lang: Option<&str>) -> String {
+        let mut scan = Scan::default();
+        let step = scan.step(header.as_bytes(), Expect::Header, &StreamNs::new(), &LIMITS);
+        assert_eq!(step, Ok(Step::Header { len: header.len() }));
+        let ns = StreamNs::from_header(scan.head(), header.as_bytes());
+        let step = scan.step(frame.as_bytes(), Expect::Frames, &ns, &LIMITS);
+        assert_eq!(step, Ok(Step::Frame { len: frame.len() }), "{frame}");
+        let mut out = Vec::new();
+        // What follows in the same read is none of the frame's.
+        let read = [frame, "<next/>"].concat();
+        relay(scan.head(), read.as_bytes(), &ns, "j@x/'b'", lang, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn frames_on_a_usual_stream() {
+        let cases = [
+            ("<message/>", "<message from='j@x/&apos;b&apos;'/>"),
+            (
+                "<message to='b'><body>&lt;\r\n</body></message>",
+                "<message from='j@x/&apos;b&apos;' to='b'><body>&lt;\r\n</body></message>",
+            ),
+            ("<message  from=\"forged\"\tto='b'></message >", "<message from='j@x/&apos;b&apos;'\tto='b'></message >"),
+            ("<message to='b' from = '' />", "<message from='j@x/&apos;b&apos;' to='b' />"),
+            ("<message xmlns='jabber:client' to='b'/>", "<message from='j@x/&apos;b&apos;' to='b'/>"),
+            ("<message to='b' xmlns='jabber:&#99;lient'/>", "<message from='j@x/&apos;b&apos;' to='b'/>"),
+            ("<m:message xmlns:m='jabber:client'/>", "<m:message from='j@x/&apos;b&apos;' xmlns:m='jabber:client'/>"),
+            ("<message x:from='a' xmlns:x='u'/>", "<message from='j@x/&apos;b&apos;' x:from='a' xmlns:x='u'/>"),
+            (
+                "<message><stream:a/><b stream:c='d'/></message>",
+                "<message from='j@x/&apos;b&apos;' xmlns:stream='http://etherx.jabber.org/streams'>\
+                 <stream:a/><b stream:c='d'/></message>",
+            ),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(relayed(USUAL, frame, None), expected);
+        }
+    }
+
+    #[test]
+    fn language_is_added_only_if_none_is_there() {
+        assert_eq!(relayed(USUAL, "<iq/>", Some("d'e")), "<iq from='j@x/&apos;b&apos;' xml:lang='d&apos;e'/>");
+        assert_eq!(
+            relayed(USUAL, "<iq xml:lang=''/>", Some("de")),
+            "<iq from='j@x/&apos;b&apos;' xml:lang=''/>",
+            "an empty language is one"
+        );
+        assert_eq!(
+            relayed(USUAL, "<iq lang='en'><a xml:lang='fr'/></iq>", Some("de")),
+            "<iq from='j@x/&apos;b&apos;' xml:lang='de' lang='en'><a xml:lang='fr'/></iq>"
+        );
+    }
+
+    #[test]
+    fn frames_that_lean_on_their_header() {
+        let prefixed = "<stream:stream xmlns='u&amp;d' xmlns:c='jabber:client' xmlns:p='u:&apos;' \
+                        xmlns:stream='http://etherx.jabber.org/streams'>";
+        let cases = [
+            ("<c:iq/>", "<c:iq from='j@x/&apos;b&apos;' xmlns:c='jabber:client'/>"),
+            ("<c:iq><a/></c:iq>", "<c:iq from='j@x/&apos;b&apos;' xmlns='u&amp;d' xmlns:c='jabber:client'><a/></c:iq>"),
+            (
+                "<c:iq><a xmlns='v' p:b=''/></c:iq>",
+                "<c:iq from='j@x/&apos;b&apos;' xmlns:c='jabber:client' xmlns:p='u:&apos;'><a xmlns='v' p:b=''/></c:iq>",
+            ),
+            (
+                "<iq xmlns='jabber:client'><a/><p:b xmlns:p='w'/></iq>",
+                "<iq from='j@x/&apos;b&apos;'><a/><p:b xmlns:p='w'/></iq>",
+            ),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(relayed(prefixed, frame, None), expected);
+        }
+        let without_default = "<stream:stream xmlns:c='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+        assert_eq!(
+            relayed(without_default, "<c:iq><a/></c:iq>", None),
+            "<c:iq from='j@x/&apos;b&apos;' xmlns='' xmlns:c='jabber:client'><a/></c:iq>"
+        );
+    }
+
+    #[test]
+    fn a_warm_relay_allocates_nothing() {
+        let (mut scan, mut out, ns) = (Scan::default(), Vec::new(), StreamNs::standard());
+        let frame = b"<message from='a' xml:lang='en'><body>b</body><stream:x/></message>";
+        let mut run = |out: &mut Vec<u8>| {
+            out.clear();
+            scan.step(frame, Expect::Frames, ns, &LIMITS).unwrap();
+            relay(scan.head(), frame, ns, "j@x", None, out);
+            (scan.heap_bytes(), out.capacity())
+        };
+        (0..3).for_each(|_| _ = run(&mut out));
+        let warm = run(&mut out);
+        assert!((0..100).all(|_| run(&mut out) == warm));
+    }
 }

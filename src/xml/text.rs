@@ -16,7 +16,9 @@ const ENTITIES: [&[u8]; 5] = [b"amp;", b"lt;", b"gt;", b"apos;", b"quot;"];
 impl Scan {
     pub(super) fn text(&mut self, cx: Cx<'_>) -> Result<Flow, XmlError> {
         if self.open.len() == 1 && !self.head.has_text {
+            let before = self.pos;
             self.skip_spaces(cx.bytes);
+            self.head.needs_normalising |= cx.bytes.get(before..self.pos).is_some_and(|blank| blank.contains(&b'\r'));
             self.head.has_text = cx.bytes.get(self.pos).is_some_and(|&byte| byte != b'<');
         }
         loop {
@@ -68,7 +70,7 @@ impl Scan {
         bytes.get(..self.pos).is_some_and(|before| before.ends_with(b"]]"))
     }
 
-    /// Steps over one character that is not plain; false if it is cut off so far.
+    /// Steps over one character that is not plain, or a run beyond ASCII; false if it is cut off so far.
     pub(super) fn character(&mut self, bytes: &[u8], byte: u8) -> Result<bool, XmlError> {
         match byte {
             b'\r' => {
@@ -77,10 +79,10 @@ impl Scan {
             }
             0x20..=0x7F | b'\t' | b'\n' => self.pos += 1,
             0..=0x1F => return Err(XmlError::BadCharacter { offset: at(self.pos) }),
-            0x80.. => match chars::decode(bytes, self.pos)? {
-                Some((_, len)) => self.pos += len,
-                None => return Ok(false),
-            },
+            0x80.. => {
+                self.pos = chars::skip_wide(bytes, self.pos)?;
+                return Ok(bytes.get(self.pos).is_some_and(|&byte| byte < 0x80));
+            }
         }
         Ok(true)
     }

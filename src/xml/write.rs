@@ -10,6 +10,7 @@
 //!
 //! RFC 6120 §11.1 (no entity but the five); XML 1.0 §2.4, §3.3.3.
 
+use super::chars;
 use super::names::is_xml_char;
 
 /// Appends `text` so that it means itself between tags and in either kind of quotes.
@@ -47,27 +48,27 @@ fn entity(byte: u8) -> Option<&'static [u8]> {
 /// Copies plain runs whole; `replace` says what stands for a byte that cannot be copied.
 fn escape_with(text: &str, out: &mut Vec<u8>, replace: impl Fn(u8) -> Option<&'static [u8]>) {
     let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
+    let (mut copied, mut at) = (0, 0);
+    loop {
+        at += chars::plain_anywhere(bytes.get(at..).unwrap_or_default());
+        let Some(&byte) = bytes.get(at) else { break };
         let (replacement, len): (&[u8], usize) = match byte {
-            _ if let_through(byte) => continue,
-            0xEF if !is_allowed_at(text, index) => (b"", 3),
+            0xEF if !is_allowed_at(text, at) => (b"", 3),
             _ if byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r') => (b"", 1),
             _ => match replace(byte) {
                 Some(replacement) => (replacement, 1),
-                None => continue,
+                None => {
+                    at += 1;
+                    continue;
+                }
             },
         };
-        out.extend_from_slice(bytes.get(copied..index).unwrap_or_default());
+        out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
         out.extend_from_slice(replacement);
-        copied = index + len;
+        at += len;
+        copied = at;
     }
     out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
-}
-
-/// Bytes that no escaping touches, wherever they stand.
-fn let_through(byte: u8) -> bool {
-    byte >= b' ' && byte != 0xEF && !matches!(byte, b'&' | b'<' | b'>' | b'\'' | b'"')
 }
 
 fn is_allowed_at(text: &str, index: usize) -> bool {
