@@ -57,7 +57,7 @@ fn commits(folder: &Path, quick_repair: bool, rows: u32) -> f64 {
     let rounds = if rows > 16 { 100 } else { 500 };
     let path = folder.join(format!("commit-{quick_repair}-{rows}"));
     let mut disk = open(&path, quick_repair);
-    let mut number = 0;
+    let mut number: u32 = 0;
     let start = Instant::now();
     for _ in 0..rounds {
         let mut batch = Batch::new();

@@ -79,6 +79,8 @@ pub struct Bound {
     pub ns: Option<Box<StreamNs>>,
     /// The stream's language, given to stanzas that name none (RFC 6120 §8.1.5).
     pub lang: Option<Box<str>>,
+    /// Whether the stream is one of RFC 6120; errors on others carry a text.
+    pub version_1: bool,
 }
 
 impl Bound {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use stonechat::boot::{Boot, LogRule};
 use stonechat::cli::{self, Listening, StandardInput, Surroundings};
 use stonechat::config::Config;
+use stonechat::server::{self, Parts};
 
 fn main() -> ExitCode {
     let log_rule = start_logger();
@@ -33,6 +34,17 @@ fn start_logger() -> LogRule {
     LogRule::Config
 }
 
-fn serve(_: Config, _: Boot, _: &mut dyn FnMut(&[Listening])) -> Result<(), Box<dyn Error>> {
-    Err("this build has no server".into())
+/// Serves until a signal, or a verb over the control socket, ends it.
+fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listening])) -> Result<(), Box<dyn Error>> {
+    let parts = Parts {
+        reload: Box::new(boot.reloader(&config)),
+        tls: boot.tls.take(),
+        control: Some(boot.socket_path()),
+        engine: Box::new(boot.store),
+        signals: true,
+    };
+    let mut server = server::start(&config, parts)?;
+    let listening = server.listeners().map(|(address, kind)| Listening { kind, address });
+    on_listening(&listening.collect::<Vec<_>>());
+    Ok(server.run()?)
 }

@@ -34,3 +34,25 @@ pub struct Metrics {
     /// Logins turned away because too many passwords wait to be hashed.
     pub hash_refused: u64,
 }
+
+impl Metrics {
+    /// Every counter with its name.
+    pub fn named(&self) -> [(&'static str, u64); 14] {
+        [
+            ("accepted", self.accepted),
+            ("refused", self.refused),
+            ("flips", self.flips),
+            ("handshakes", self.handshakes),
+            ("transport_failures", self.transport_failures),
+            ("logins", self.logins),
+            ("login_failures", self.login_failures),
+            ("bound", self.bound),
+            ("stream_errors", self.stream_errors),
+            ("stanzas_relayed", self.stanzas_relayed),
+            ("stanza_errors", self.stanza_errors),
+            ("slow_readers", self.slow_readers),
+            ("parked", self.parked),
+            ("hash_refused", self.hash_refused),
+        ]
+    }
+}

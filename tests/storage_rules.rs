@@ -8,8 +8,8 @@ mod storage_scratch;
 use std::collections::{BTreeMap, VecDeque};
 use stonechat::random::Random;
 use stonechat::storage::{
-    Completion, Engine, Faults, Faulty, FetchId, KeyRange, Miss, Pressure, RETRY_MS_MAX, RETRY_MS_MIN, Request, Store,
-    StoreError, StoreFull, Ticket, Woken, serve,
+    Completion, Engine, FETCHED_BYTES_MAX, Faults, Faulty, FetchId, KeyRange, Miss, Pressure, RETRY_MS_MAX,
+    RETRY_MS_MIN, Request, Store, StoreError, StoreFull, Ticket, Woken, serve,
 };
 use storage_scratch::on_both;
 
@@ -60,7 +60,10 @@ impl Rig {
 
     fn complete(&mut self, completion: Completion) {
         self.store.complete(completion, &mut self.woken);
-        while let Some((_, answer)) = self.held.pop_front_if(|(ticket, _)| self.store.is_durable(*ticket)) {
+        while let Some((ticket, answer)) = self.held.front().copied()
+            && self.store.is_durable(ticket)
+        {
+            self.held.pop_front();
             self.sent.push(answer);
         }
     }
@@ -126,12 +129,12 @@ fn a_miss_drops_the_writes_parks_the_frame_and_the_same_handler_runs_again() {
         rig.write(&[("k1", Some("one")), ("k2", Some("two"))]);
         rig.settle();
         let mut runs = 0;
-        let mut handler = |store: &mut Store| -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), Miss> {
+        let mut handler = |store: &mut Store| -> Result<[Option<Vec<u8>>; 2], Miss> {
             runs += 1;
             let first = store.get(b"k1")?;
             store.put(b"k3", format!("run {runs}").as_bytes()).unwrap();
             assert_eq!(store.get(b"k3")?, Some(format!("run {runs}").into_bytes()), "a handler sees its own writes");
-            Ok((first, store.get(b"k2")?))
+            Ok([first, store.get(b"k2")?])
         };
         rig.store.begin();
         let miss = handler(&mut rig.store).unwrap_err();
@@ -147,7 +150,7 @@ fn a_miss_drops_the_writes_parks_the_frame_and_the_same_handler_runs_again() {
         rig.settle();
         rig.store.resume(id);
         let answer = handler(&mut rig.store).unwrap();
-        assert_eq!(answer, (Some(b"one".to_vec()), Some(b"two".to_vec())), "{name}");
+        assert_eq!(answer, [Some(b"one".to_vec()), Some(b"two".to_vec())], "{name}");
         let ticket = rig.store.finish();
         assert_eq!((rig.store.parked(), rig.store.fetched_bytes()), (0, 0), "{name}");
         assert!(!rig.store.is_durable(ticket), "{name}");
@@ -292,6 +295,51 @@ fn a_long_range_is_read_on_where_tombstones_or_bounds_stopped_it() {
         rig.store.finish();
         assert_eq!(rig.all(3, false).0, ["k0040=", "k0041=", "k0042="], "{name}");
         assert_eq!(rig.all(3, true).0, ["k2959=", "k2958=", "k2957="], "{name}");
+    });
+}
+
+#[test]
+fn rows_for_parked_frames_have_a_bound_and_every_frame_gets_its_own_in_the_end() {
+    const ROW_BYTES: usize = 300_000;
+    const FRAMES: usize = 12;
+    on_both(|name, engine| {
+        let mut rig = Rig::bounded(engine, 64 << 20);
+        rig.store.begin();
+        for number in 0..3 * FRAMES {
+            rig.store.put(format!("k{:02}{}", number / 3, number % 3).as_bytes(), &[b'v'; ROW_BYTES]).unwrap();
+        }
+        rig.store.finish();
+        rig.settle();
+        // Every frame reads three rows: a whole batch, were there only one frame. They never finish.
+        let read =
+            |store: &mut Store, frame: usize| store.range(&KeyRange::under(format!("k{frame:02}").as_bytes(), 9));
+        let mut parked: BTreeMap<FetchId, usize> = BTreeMap::new();
+        for frame in 0..FRAMES {
+            rig.store.begin();
+            let miss = read(&mut rig.store, frame).unwrap_err();
+            parked.insert(rig.store.abandon(miss), frame);
+        }
+        let (mut ticks, mut highest) = (0, 0);
+        while !parked.is_empty() {
+            ticks += 1;
+            assert!(ticks < 10 * FRAMES, "{name}: {} frames never wake", parked.len());
+            rig.settle();
+            highest = highest.max(rig.store.fetched_bytes());
+            // The loop is slow: it runs one frame a tick.
+            let Some(id) = (!rig.woken.ready.is_empty()).then(|| rig.woken.ready.remove(0)) else { continue };
+            rig.store.resume(id);
+            match read(&mut rig.store, parked[&id]) {
+                Ok(rows) => {
+                    assert_eq!(rows.len(), 3, "{name}");
+                    rig.store.finish();
+                    parked.remove(&id);
+                }
+                Err(miss) => assert_eq!(rig.store.abandon(miss), id, "{name}"),
+            }
+        }
+        assert!(highest > FETCHED_BYTES_MAX, "{name}: the bound was not put to the test");
+        assert!(highest < 2 * FETCHED_BYTES_MAX, "{name}: {highest} bytes held");
+        assert_eq!((rig.store.fetched_bytes(), rig.store.parked()), (0, 0), "{name}");
     });
 }
 

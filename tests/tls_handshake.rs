@@ -5,7 +5,6 @@ mod tls_common;
 use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CipherSuite, Error, NamedGroup};
-use std::sync::Arc;
 use stonechat::crypto::digest;
 use stonechat::transport::tls::RECORD_BYTES_MAX;
 use stonechat::transport::{TlsDomains, TlsError, TlsInfo, TlsOptions, TlsVersion};
@@ -372,12 +371,7 @@ fn a_reload_leaves_connections_alone_and_serves_the_new_certificate() {
 fn with_provider(world: &World, change: impl Fn(&mut rustls::crypto::CryptoProvider)) -> ClientSettings {
     let mut provider = tls_common::provided::default_provider();
     change(&mut provider);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(world.ca.der.clone()).unwrap();
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(provider));
-    let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
-    let config = builder.with_root_certificates(roots).with_no_client_auth();
-    ClientSettings { config }
+    ClientSettings::build_with(provider, &world.ca, &[&TLS13], None)
 }
 
 fn leaf_hash(pair: &Pair) -> Vec<u8> {

@@ -246,8 +246,7 @@ fn oversize_records() {
 
 /// A pair past its handshake whose client lets its keys be taken.
 fn established(world: &World, domains: &TlsDomains, version: &'static SupportedProtocolVersion) -> (Pair, TlsVersion) {
-    let mut client = ClientSettings::versions(&world.ca, &[version]);
-    client.config.enable_secret_extraction = true;
+    let client = ClientSettings::open(&world.ca, version);
     let mut pair = Pair::new(client.connect(DOMAIN), domains.session(None, false).unwrap());
     let info = pair.handshake();
     (pair, info.version)
@@ -507,4 +506,53 @@ fn a_drop_at_every_byte() {
             assert_eq!((result, out.len()), (Ok(TlsEvent::Nothing), 0));
         }
     }
+}
+
+/// Records of all kinds in any order and any cut, while we write: no panic, and what arrives is what was sent.
+#[test]
+fn random_walks_after_the_handshake() {
+    let (world, domains) = world();
+    let mut delivered = 0;
+    for seed in 0..150u64 {
+        let mut state = seed;
+        let version = if seed % 3 == 0 { &TLS12 } else { &TLS13 };
+        let (mut server, mut client) = raw(&world, &domains, version);
+        let (mut sent, mut plain, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut wire = Vec::new();
+        for step in 0..12u8 {
+            let size = (next(&mut state) % 4000) as usize;
+            let data = vec![step; size];
+            let record = match next(&mut state) % 12 {
+                0..=6 => {
+                    sent.extend_from_slice(&data);
+                    client.record(ContentType::ApplicationData, &data)
+                }
+                7 => client.record(ContentType::Handshake, &[24, 0, 0]),
+                8 => client.record(ContentType::Handshake, &[24, 0, 0, 1, 0]),
+                9 => client.record(ContentType::Alert, &[1, 90]),
+                10 => client.record(ContentType::ChangeCipherSpec, &[1]),
+                _ => data,
+            };
+            wire.extend_from_slice(&record);
+            let mut rest = wire.as_mut_slice();
+            // The end of this round's bytes may wait for the next.
+            let keep = (next(&mut state) as usize) % 40;
+            let ready = rest.len().saturating_sub(keep);
+            let mut fed = 0;
+            while fed < ready {
+                let size = (1 + (next(&mut state) as usize) % 3000).min(ready - fed);
+                let (piece, after) = rest.split_at_mut(size);
+                fed += size;
+                rest = after;
+                let _ = server.feed(piece, &mut plain, &mut out);
+                let _ = server.seal(b"meanwhile", &mut out);
+                assert!(server.heap_bytes() < 3 * RECORD_BYTES_MAX);
+            }
+            wire.drain(..fed);
+        }
+        server.close_notify(&mut out);
+        assert!(sent.starts_with(&plain), "seed {seed}");
+        delivered += plain.len();
+    }
+    assert!(delivered > 500_000, "the walks must go somewhere: {delivered}");
 }

@@ -19,6 +19,8 @@ const DOMAIN: &str = "chat.example";
 /// The bound: one connection without a client certificate, its own box included.
 const IDLE_BYTES_MAX: usize = 3700;
 const PAIRS: usize = 20;
+/// AWS-LC keeps its keys on the C heap, where this allocator does not see them; ring's are all seen.
+const SEES_ALL: bool = cfg!(feature = "ring");
 
 struct Counting;
 
@@ -156,7 +158,7 @@ fn idle_connections_are_small() {
         println!("tls_idle/{name} bytes={bytes} blocks={blocks}");
         assert!(bytes <= IDLE_BYTES_MAX + extra, "{name}: {bytes} bytes in {blocks} blocks");
         let told = size_of::<Tls>() + pairs[0].server.heap_bytes();
-        assert!(told.abs_diff(bytes) * 10 < bytes, "{name}: says {told}, holds {bytes}");
+        assert!(!SEES_ALL || told.abs_diff(bytes) * 10 < bytes, "{name}: says {told}, holds {bytes}");
         let freed = LIVE_BYTES.get();
         counted(|| pairs.into_iter().for_each(|pair| drop(pair.server)));
         assert!(freed - LIVE_BYTES.get() >= (bytes * PAIRS) as isize, "{name}: all of it is given back");
@@ -185,7 +187,10 @@ fn a_handshake_under_way_holds_what_it_says() {
             let bytes = (LIVE_BYTES.get() - before) as usize;
             let told = size_of::<Tls>() + server.heap_bytes();
             println!("tls_handshaking/{name}_{step} bytes={bytes} told={told}");
-            assert!(bytes <= told + 64 && told < bytes * 5 / 4, "{name} {step}: says {told}, holds {bytes}");
+            assert!(
+                !SEES_ALL || bytes <= told + 64 && told < bytes * 5 / 4,
+                "{name} {step}: says {told}, holds {bytes}"
+            );
             counted(|| drop(server));
         }
     }

@@ -14,9 +14,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Account, Change, Summary};
+use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Change};
 use crate::jid::Jid;
-use crate::sasl::{Credentials, ScramHash};
+use crate::sasl::Credentials;
 use crate::storage::{Miss, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -177,10 +177,10 @@ pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Res
     }
     let (address, change) = match request {
         UserRequest::Add { address, credentials } => {
-            (address, accounts::create(store, domain, localpart(address), &account(credentials))?)
+            (address, accounts::create(store, domain, localpart(address), &accounts::account(credentials))?)
         }
         UserRequest::Passwd { address, credentials } => {
-            (address, accounts::set(store, domain, localpart(address), &account(credentials))?)
+            (address, accounts::set(store, domain, localpart(address), &accounts::account(credentials))?)
         }
         UserRequest::Del { address } => (address, accounts::delete(store, domain, localpart(address))?),
         UserRequest::List { domain, after } => return page(store, domain, after.as_deref()),
@@ -192,19 +192,6 @@ pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Res
         Change::Exists => Answer::Refused(Refusal::AccountExists { address }),
         Change::Full => Answer::Refused(Refusal::Busy),
     })
-}
-
-/// The account with these credentials. A password newly set opens a disabled account only if they say so.
-fn account(credentials: &Credentials) -> Account {
-    let has = |hash| credentials.keys.iter().any(|keys| keys.hash == hash);
-    Account {
-        summary: Summary {
-            has_sha1: has(ScramHash::Sha1),
-            has_sha256: has(ScramHash::Sha256),
-            disabled: credentials.disabled,
-        },
-        credentials: credentials.encode(),
-    }
 }
 
 /// The next accounts, as many as one line holds.

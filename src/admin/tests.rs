@@ -2,6 +2,8 @@
 
 use super::client::{CallError, call};
 use super::*;
+use crate::im::accounts::Summary;
+use crate::sasl::ScramHash;
 use crate::random::Random;
 use crate::sasl;
 use crate::storage::{Memory, offline};

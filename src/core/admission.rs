@@ -5,7 +5,7 @@
 
 use crate::conn::AddressKey;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 
 /// Why a connection is not let in.
@@ -30,7 +30,7 @@ pub struct AdmissionLimits {
 
 /// Counts of connections.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     limits: AdmissionLimits,
     total: usize,
     by_address: HashMap<AddressKey, u32, Keyed>,
@@ -38,7 +38,7 @@ pub struct Admission {
 
 /// A hasher whose keys no peer knows.
 #[derive(Clone, Copy, Debug)]
-pub struct Keyed(pub u64, pub u64);
+pub(super) struct Keyed(pub(super) u64, pub(super) u64);
 
 impl BuildHasher for Keyed {
     type Hasher = SipHasher13;
@@ -50,7 +50,7 @@ impl BuildHasher for Keyed {
 
 impl Admission {
     /// Nobody connected yet.
-    pub fn new(limits: AdmissionLimits, keyed: Keyed) -> Self {
+    pub(super) fn new(limits: AdmissionLimits, keyed: Keyed) -> Self {
         Self { limits, total: 0, by_address: HashMap::with_hasher(keyed) }
     }
 
@@ -59,7 +59,7 @@ impl Admission {
     /// # Errors
     ///
     /// [`Refused`]: close the socket without a word.
-    pub fn admit(&mut self, address: AddressKey) -> Result<(), Refused> {
+    pub(super) fn admit(&mut self, address: AddressKey) -> Result<(), Refused> {
         if self.total >= self.limits.connections_max {
             return Err(Refused::Full);
         }
@@ -75,7 +75,7 @@ impl Admission {
     }
 
     /// A connection that was let in has gone.
-    pub fn leave(&mut self, address: AddressKey) {
+    pub(super) fn leave(&mut self, address: AddressKey) {
         self.total = self.total.saturating_sub(1);
         if let Some(count) = self.by_address.get_mut(&address) {
             *count -= 1;

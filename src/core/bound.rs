@@ -23,7 +23,7 @@ impl Core {
         let Some(conn) = self.conns.get(id) else { return };
         let Phase::Bound(bound) = &conn.phase else { return };
         let (ns, lang) = (bound.ns(), bound.lang.as_deref());
-        let frame = Frame { sender: bound.session, head: scan.head(), bytes, ns, lang };
+        let frame = Frame { sender: bound.session, head: scan.head(), bytes, ns, lang, has_code: !bound.version_1 };
         let mut dispatch = Dispatch {
             directory: &mut self.directory,
             outboxes: &mut self.outboxes,

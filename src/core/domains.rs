@@ -47,6 +47,13 @@ impl Policy for Domains {
         self.list.first().map_or("localhost", |domain| domain.name.as_str())
     }
 
+    fn sole_domain(&self) -> Option<&DomainPolicy> {
+        match self.list.as_slice() {
+            [sole] => Some(sole),
+            _ => None,
+        }
+    }
+
     fn judge(&self, domain: &str, chain: &[Vec<u8>], unix_s: u64) -> Result<Vec<String>, ()> {
         let trust = self.tls.as_ref().and_then(|tls| tls.client_trust(domain)).ok_or(())?;
         trust.judge(chain, unix_s).map_err(|fault| log::debug!("client certificate for {domain}: {fault}"))

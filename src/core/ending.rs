@@ -24,15 +24,19 @@ impl Core {
             Phase::Negotiating(_) => {
                 let input = match condition {
                     StreamCondition::SystemShutdown => Input::Shutdown,
+                    StreamCondition::Conflict => Input::Conflict,
                     _ => Input::Fault(condition),
                 };
                 let _parked = self.negotiate(id, input, now);
             }
             Phase::Bound(bound) => {
-                let session = bound.session;
+                let (session, version_1) = (bound.session, bound.version_1);
                 self.metrics.stream_errors += 1;
                 log::debug!("{id}: stream error {}", condition.name());
-                self.outboxes.append_last(id, |out| write_stream_error(out, condition, None, app));
+                self.outboxes.append_last(id, |out| {
+                    write_stream_error(out, version_1, condition, None, app);
+                    write_stream_end(out);
+                });
                 self.dispatch(now).end_session(session);
                 self.begin_closing(id, now);
             }

@@ -25,7 +25,7 @@ pub struct HashTask {
 
 /// Tasks that wait.
 #[derive(Debug)]
-pub struct HashQueue {
+pub(super) struct HashQueue {
     queues: BTreeMap<AddressKey, VecDeque<HashTask>>,
     turns: VecDeque<AddressKey>,
     len: usize,
@@ -34,13 +34,13 @@ pub struct HashQueue {
 
 impl HashQueue {
     /// A queue of at most `max` tasks.
-    pub fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize) -> Self {
         Self { queues: BTreeMap::new(), turns: VecDeque::new(), len: 0, max }
     }
 
     /// Adds a task. If no place is left, returns the task that had to give way: the newest of the
     /// address with the longest queue, which may be this one.
-    pub fn push(&mut self, address: AddressKey, task: HashTask) -> Option<HashTask> {
+    pub(super) fn push(&mut self, address: AddressKey, task: HashTask) -> Option<HashTask> {
         let evicted = if self.len >= self.max { self.evict(address) } else { Evicted::Nothing };
         if matches!(evicted, Evicted::Newcomer) {
             return Some(task);
@@ -68,7 +68,7 @@ impl HashQueue {
     }
 
     /// Takes the next task, addresses in turn.
-    pub fn pop(&mut self) -> Option<HashTask> {
+    pub(super) fn pop(&mut self) -> Option<HashTask> {
         while let Some(address) = self.turns.pop_front() {
             let Some(queue) = self.queues.get_mut(&address) else { continue };
             let task = queue.pop_front();
@@ -86,14 +86,10 @@ impl HashQueue {
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 enum Evicted {

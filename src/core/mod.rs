@@ -14,6 +14,7 @@
 //! work: `input` frames, `negotiate` before the session, `bound` with it, `waiting` for storage and
 //! hashes, `ending`.
 
+mod administration;
 mod admission;
 mod bound;
 mod domains;
@@ -79,7 +80,9 @@ pub struct Settings {
     /// Passwords remembered as a keyed hash.
     pub verifiers_max: usize,
     /// How long one is remembered.
-    pub verifier_lifetime_ms: u64,
+    pub verifier_lifetime_s: u64,
+    /// Accounts, and addresses, whose failed logins are remembered.
+    pub throttle_entries_max: usize,
     /// Bytes of writes not yet on disk.
     pub overlay_bytes_max: usize,
     /// PBKDF2 iterations of new SCRAM keys.
@@ -106,6 +109,7 @@ pub struct Core {
     directory: Directory,
     store: Store,
     admission: Admission,
+    administration: administration::Administration,
     timers: Timers<Timer>,
     verifiers: VerifierCache,
     throttle: Throttle,
@@ -114,7 +118,6 @@ pub struct Core {
     hashes: HashQueue,
     parked: BTreeMap<FetchId, ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
-    woken_conns: Vec<ConnId>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -137,14 +140,14 @@ impl Core {
             directory: Directory::new(directory_keys),
             store: Store::new(settings.overlay_bytes_max),
             admission: Admission::new(settings.admission, Keyed(admission_keys.0, admission_keys.1)),
-            verifiers: VerifierCache::new(settings.verifiers_max, settings.verifier_lifetime_ms, &mut random),
-            throttle: Throttle::new(&mut random),
+            verifiers: VerifierCache::new(&mut random, settings.verifiers_max, settings.verifier_lifetime_s),
+            throttle: Throttle::new(&mut random, settings.throttle_entries_max),
             hashes: HashQueue::new(settings.hashes_waiting_max),
+            administration: administration::Administration::default(),
             conns: Table::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
             resuming: BTreeMap::new(),
-            woken_conns: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -227,6 +230,7 @@ impl Core {
                 Timer::Delayed(id) => self.delay_is_over(id, now),
             }
         }
+        self.expire_answers(now);
         for id in self.outboxes.overdue(now.mono_ms) {
             log::error!("{id}: an answer has waited {HELD_TIMEOUT_MS} ms for the disk; its stream ends");
             self.end_stream(id, crate::stream::error::StreamCondition::InternalServerError, None, now);
@@ -235,7 +239,8 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        [self.timers.next_ms(), self.outboxes.next_deadline_ms(), self.store.retry_at_ms()].into_iter().flatten().min()
+        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
+        [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
 
     /// The bytes to send.
@@ -276,6 +281,28 @@ impl Core {
     /// Counters.
     pub fn metrics(&self) -> Metrics {
         self.metrics
+    }
+
+    /// All counters and sizes by name, for whoever watches.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let store = self.store.counters();
+        let mut counters: BTreeMap<String, u64> =
+            self.metrics.named().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let sizes = [
+            ("connections", self.conns.len()),
+            ("sessions", self.directory.len()),
+            ("timers", self.timers.len()),
+            ("hashes_waiting", self.hashes.len()),
+            ("outbox_bytes", self.outboxes.total_bytes()),
+            ("partial_bytes", self.partial_bytes),
+            ("overlay_bytes", self.store.overlay_bytes()),
+            ("frames_parked", self.parked.len()),
+            ("heap_bytes", self.heap_bytes()),
+        ];
+        counters.extend(sizes.map(|(name, value)| (name.to_owned(), value as u64)));
+        counters.insert("commits".into(), store.commits);
+        counters.insert("commits_failed".into(), store.commits_failed);
+        counters
     }
 
     /// Connections that are open.

@@ -8,13 +8,23 @@ use super::{Core, HELD_TIMEOUT_MS, HashTask, StoreAccounts, Timer};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Bound, Delayed, Flags, Gates, Phase};
-use crate::ids::ConnId;
+use crate::ids::{ConnId, SessionId};
 use crate::jid::Jid;
+use crate::random::Random;
 use crate::sasl::{HashJob, HashOutcome, ScramKeys};
 use crate::storage::Ticket;
 use crate::stream::error::StreamCondition;
-use crate::stream::{Ask, BindRefusal, CloseHow, Context, Input, Parked};
+use crate::stream::{Ask, BindRefusal, BoundStream, CloseHow, ConflictRule, Context, Input, Parked};
 use std::mem;
+
+/// What a stream asks to be bound to.
+#[derive(Debug)]
+struct Wanted {
+    account: Jid,
+    resource: Option<String>,
+    anonymous: bool,
+    conflict: ConflictRule,
+}
 
 impl Core {
     /// Gives one input to the automaton of a connection that is not bound.
@@ -140,8 +150,10 @@ impl Core {
             }
             Ask::Hash(job) => self.hash(id, job, now),
             Ask::Delay { .. } => {}
-            Ask::Bind { account, resource, anonymous } => self.bind(id, &account, resource.as_deref(), anonymous, now),
-            Ask::FillIn { account, keys } => self.fill_in(&account, keys),
+            Ask::Bind { account, resource, anonymous, conflict } => {
+                self.bind(id, &Wanted { account, resource, anonymous, conflict }, now);
+            }
+            Ask::FillIn { account, keys, proven_by } => self.fill_in(&account, &keys, &proven_by),
             Ask::Close(how) => self.close(id, how, now),
         }
     }
@@ -181,7 +193,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
         let Some(outcome) = negotiating.waiting_hash.take() else { return };
-        if self.negotiate(id, Input::Hashed(&outcome), now) == Progress::Parked {
+        if self.negotiate(id, Input::Hashed(outcome.clone()), now) == Progress::Parked {
             if let Some(Phase::Negotiating(negotiating)) = self.conns.get_mut(id).map(|conn| &mut conn.phase) {
                 negotiating.waiting_hash = Some(outcome);
             }
@@ -191,53 +203,76 @@ impl Core {
         self.go_on_reading(id, now);
     }
 
-    /// Finds the account a resource (RFC 6120 §7): the one asked for, whose old session gives way
-    /// with `conflict` (§7.7.2.2: the one rule that lets a client whose line broke come back at once),
-    /// or one of our making.
-    fn bind(&mut self, id: ConnId, account: &Jid, resource: Option<&str>, anonymous: bool, now: Now) {
+    /// Finds the account a resource (RFC 6120 §7): the one asked for, or one of our making. Where the
+    /// one asked for is in use, the rule of §7.7.2.2 decides.
+    fn bind(&mut self, id: ConnId, wanted: &Wanted, now: Now) {
+        match self.find_resource(wanted, now) {
+            Ok(jid) => {
+                let session = self.directory.insert(jid.clone(), id, wanted.anonymous);
+                let _parked = self.negotiate(id, Input::Bound(&jid), now);
+                self.begin_session(id, session);
+            }
+            Err(refusal) => {
+                let _parked = self.negotiate(id, Input::BindRefused(refusal), now);
+            }
+        }
+    }
+
+    fn find_resource(&mut self, wanted: &Wanted, now: Now) -> Result<Jid, BindRefusal> {
+        let Wanted { account, resource, conflict, .. } = wanted;
+        let made = |random: &mut Random| account.with_resource(&random.token());
         let jid = match resource {
             Some(resource) => account.with_resource(resource),
-            None => account.with_resource(&self.random.token()),
+            None => made(&mut self.random),
         };
-        let Ok(jid) = jid else {
-            let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::BadRequest), now);
-            return;
-        };
+        let mut jid = jid.map_err(|_| BindRefusal::InternalServerError)?;
         if let Some(old) = self.directory.find(jid.as_ref()) {
-            if let Some(conn) = self.directory.get(old).map(|session| session.conn) {
-                self.end_stream(conn, StreamCondition::Conflict, None, now);
+            match conflict {
+                ConflictRule::Refuse => return Err(BindRefusal::Conflict),
+                ConflictRule::Rename => jid = made(&mut self.random).map_err(|_| BindRefusal::InternalServerError)?,
+                ConflictRule::Replace => {
+                    if let Some(conn) = self.directory.get(old).map(|session| session.conn) {
+                        self.end_stream(conn, StreamCondition::Conflict, None, now);
+                    }
+                }
             }
         }
         if self.directory.resources(account.bare()).count() >= self.settings.resources_per_account_max {
-            let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::ResourceConstraint), now);
-            return;
+            return Err(BindRefusal::ResourceConstraint);
         }
-        let session = self.directory.insert(jid.clone(), id, anonymous);
-        let _parked = self.negotiate(id, Input::Bound(&jid), now);
-        self.begin_session(id, session);
+        Ok(jid)
     }
 
-    fn begin_session(&mut self, id: ConnId, session: crate::ids::SessionId) {
+    fn begin_session(&mut self, id: ConnId, session: SessionId) {
         self.set_deadline(id, 0);
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        match mem::replace(&mut conn.phase, Phase::Taken) {
-            Phase::Negotiating(negotiating) => {
-                let stream = negotiating.automaton.into_bound();
-                conn.flags.set(Flags::UNAUTHENTICATED, false);
-                conn.phase = Phase::Bound(Bound { session, ns: stream.ns, lang: stream.lang });
-                self.metrics.bound += 1;
-                log::debug!("{id}: bound {}", stream.jid);
-            }
+        let Some(conn) = self.conns.get_mut(id) else {
+            self.directory.remove(session);
+            return;
+        };
+        let stream = match mem::replace(&mut conn.phase, Phase::Taken) {
+            Phase::Negotiating(negotiating) => negotiating.automaton.into_bound(),
             other => {
                 conn.phase = other;
+                None
+            }
+        };
+        match stream {
+            Some(BoundStream { ns, lang, jid, version_1, .. }) => {
+                conn.flags.set(Flags::UNAUTHENTICATED, false);
+                conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
+                self.metrics.bound += 1;
+                log::debug!("{id}: bound {jid}");
+            }
+            // The stream ended instead; so does the session that it was to carry.
+            None => {
                 self.directory.remove(session);
             }
         }
     }
 
-    fn fill_in(&mut self, account: &Jid, keys: Vec<ScramKeys>) {
+    fn fill_in(&mut self, account: &Jid, keys: &[ScramKeys], proven_by: &[u8]) {
         self.store.begin();
-        let filled = super::waiting::fill_in(&mut self.store, account, keys);
+        let filled = super::waiting::fill_in(&mut self.store, account, keys, proven_by);
         match filled {
             Ok(()) => {
                 self.store.finish();

@@ -66,19 +66,17 @@ impl StreamAccounts for StoreAccounts<'_> {
     }
 }
 
-/// Adds SCRAM keys that an account lacks.
+/// Adds SCRAM keys that an account lacks, if `proven_by` is still one of its stored keys.
 ///
 /// # Errors
 ///
 /// Nothing is there to change, the row is not in memory, or the overlay is full: nothing is written.
-pub(super) fn fill_in(store: &mut Store, account: &Jid, keys: Vec<ScramKeys>) -> Result<(), ()> {
+pub(super) fn fill_in(store: &mut Store, account: &Jid, keys: &[ScramKeys], proven_by: &[u8]) -> Result<(), ()> {
     let (domain, localpart) = (account.domainpart(), account.localpart().ok_or(())?);
     let row = accounts::get(store, domain, localpart).map_err(|_| ())?.ok_or(())?;
     let mut credentials = accounts::credentials(&row);
-    for new in keys {
-        if !credentials.keys.iter().any(|keys| keys.hash == new.hash) {
-            credentials.keys.push(new);
-        }
+    if !credentials.fill_in(keys, proven_by) {
+        return Err(());
     }
     match accounts::set(store, domain, localpart, &accounts::account(&credentials)).map_err(|_| ())? {
         Change::Done => Ok(()),
@@ -110,25 +108,27 @@ impl Core {
         for fault in woken.faults.drain(..) {
             log::error!("storage: {fault}");
         }
-        if let Some(ticket) = woken.durable.take() {
-            self.release_held(ticket);
+        if woken.durable != Ticket::NONE {
+            self.outboxes.release(woken.durable.number());
+            woken.durable = Ticket::NONE;
         }
+        self.release_answers();
         for fetch in mem::take(&mut woken.ready) {
             match self.parked.remove(&fetch) {
                 Some(id) => self.run_again(id, fetch, now),
+                None if self.wake_request(fetch, true, now) => {}
                 None => self.store.release(fetch),
             }
         }
         for fetch in mem::take(&mut woken.failed) {
+            if self.wake_request(fetch, false, now) {
+                continue;
+            }
             if let Some(id) = self.parked.remove(&fetch) {
                 self.set_gate(id, Gates::PARKED, false);
                 self.end_stream(id, StreamCondition::InternalServerError, None, now);
             }
         }
-    }
-
-    fn release_held(&mut self, ticket: Ticket) {
-        self.outboxes.release(ticket.number());
     }
 
     fn run_again(&mut self, id: ConnId, fetch: FetchId, now: Now) {

@@ -37,13 +37,12 @@ impl<H: Hosts> Dispatch<'_, H> {
             return Err(StanzaCondition::BadRequest);
         }
         let mut scratch = std::mem::take(&mut self.scratch.jid);
-        let mut raw = None;
-        let outcome = match address(&frame, &mut raw, &mut scratch) {
+        let raw = frame.head.attr(frame.bytes, "to");
+        let outcome = match address(raw.as_deref(), &mut scratch) {
             Address::None => self.iq_here(frame, kind, Target::OwnAccount),
             Address::Malformed => Err(StanzaCondition::JidMalformed),
             Address::Jid(to) => self.iq_request_to(frame, kind, to),
         };
-        drop(raw);
         self.scratch.jid = scratch;
         outcome
     }
@@ -119,15 +118,14 @@ impl<H: Hosts> Dispatch<'_, H> {
     /// Results and errors reach the full JID that asked; all others were meant for us or for nobody.
     fn iq_reply(&mut self, frame: Frame<'_>) {
         let mut scratch = std::mem::take(&mut self.scratch.jid);
-        let mut raw = None;
-        if let Address::Jid(to) = address(&frame, &mut raw, &mut scratch) {
+        let raw = frame.head.attr(frame.bytes, "to");
+        if let Address::Jid(to) = address(raw.as_deref(), &mut scratch) {
             if self.hosts.is_hosted(to.domainpart()) {
                 if let Some(target) = self.directory.find(to) {
                     self.deliver(frame, target);
                 }
             }
         }
-        drop(raw);
         self.scratch.jid = scratch;
     }
 }

@@ -11,13 +11,12 @@ impl<H: Hosts> Dispatch<'_, H> {
     pub(super) fn message(&mut self, frame: Frame<'_>) {
         let kind = MessageType::parse(frame.head.attr(frame.bytes, "type").as_deref());
         let mut scratch = std::mem::take(&mut self.scratch.jid);
-        let mut raw = None;
-        let outcome = match address(&frame, &mut raw, &mut scratch) {
+        let raw = frame.head.attr(frame.bytes, "to");
+        let outcome = match address(raw.as_deref(), &mut scratch) {
             Address::None => self.message_to_self(frame, kind),
             Address::Malformed => Err(StanzaCondition::JidMalformed),
             Address::Jid(to) => self.message_to(frame, kind, to),
         };
-        drop(raw);
         self.scratch.jid = scratch;
         if let (Err(condition), false) = (outcome, kind == MessageType::Error) {
             self.refuse(frame, StanzaKind::Message, condition);

@@ -19,10 +19,13 @@ use crate::im::directory::Directory;
 use crate::jid::{self, JidRef};
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
-use crate::stanza::{self, StanzaCondition, StanzaKind};
+use crate::stanza::{self, StanzaCondition, StanzaError, StanzaKind};
 use crate::stream::error::StreamCondition;
 use crate::xep::About;
-use crate::xml::{Head, NS_CLIENT, NS_SERVER, NS_STREAMS, StreamNs, relay};
+use crate::xml::{CLIENT, Head, STREAMS, StreamNs, relay};
+
+/// The content namespace of server streams; not for clients (RFC 6120 §4.8.3).
+const SERVER: &str = "jabber:server";
 
 /// The domains that this process answers for.
 pub trait Hosts {
@@ -72,6 +75,8 @@ pub struct Frame<'a> {
     pub ns: &'a StreamNs,
     /// The sender's stream language, for stanzas that name none.
     pub lang: Option<&'a str>,
+    /// Whether errors to the sender carry the numbers of XEP-0086: on streams of the 2002 dialect.
+    pub has_code: bool,
 }
 
 /// What the stream does after a frame.
@@ -99,17 +104,17 @@ impl<H: Hosts> Dispatch<'_, H> {
     /// Takes one first-level element of a bound stream.
     pub fn frame(&mut self, frame: Frame<'_>) -> Verdict {
         let (head, bytes, ns) = (frame.head, frame.bytes, frame.ns);
-        if head.is(bytes, ns, NS_STREAMS, "error") {
+        if head.is(bytes, ns, STREAMS, "error") {
             return Verdict::End;
         }
         let uri = head.ns(bytes, ns);
-        if uri == NS_SERVER {
+        if uri == SERVER {
             return Verdict::Error(StreamCondition::InvalidNamespace);
         }
-        if uri != NS_CLIENT {
+        if uri != CLIENT {
             return Verdict::Error(StreamCondition::UnsupportedStanzaType);
         }
-        match StanzaKind::parse(head.local(bytes)) {
+        match StanzaKind::from_name(head.local(bytes)) {
             Some(StanzaKind::Message) => self.message(frame),
             Some(StanzaKind::Presence) => self.presence(frame),
             Some(StanzaKind::Iq) => self.iq(frame),
@@ -148,17 +153,18 @@ impl<H: Hosts> Dispatch<'_, H> {
     fn refuse(&mut self, frame: Frame<'_>, kind: StanzaKind, condition: StanzaCondition) {
         let Some(sender) = self.directory.get(frame.sender) else { return };
         let (id, to) = (frame.head.attr(frame.bytes, "id"), frame.head.attr(frame.bytes, "to"));
+        // What is no address cannot speak.
+        let from = to.as_deref().filter(|_| condition != StanzaCondition::JidMalformed);
+        let to = Some(sender.jid.as_str());
+        let error = StanzaError { id: id.as_deref(), from, to, has_code: frame.has_code, ..StanzaError::new(kind, condition) };
         self.metrics.stanza_errors += 1;
-        self.outboxes.append(sender.conn, |out| {
-            stanza::error_reply(out, kind, id.as_deref(), to.as_deref(), sender.jid.as_str(), condition, None);
-        });
+        self.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
     }
 }
 
-/// Prepares the `to` of a frame in `scratch`.
-fn address<'a>(frame: &Frame<'a>, raw: &'a mut Option<std::borrow::Cow<'a, str>>, scratch: &'a mut String) -> Address<'a> {
-    *raw = frame.head.attr(frame.bytes, "to");
-    match raw.as_deref() {
+/// Prepares a `to`, in `scratch` if need be.
+fn address<'a>(to: Option<&'a str>, scratch: &'a mut String) -> Address<'a> {
+    match to {
         None => Address::None,
         Some(text) => jid::prepare(text, scratch).map_or(Address::Malformed, Address::Jid),
     }

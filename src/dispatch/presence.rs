@@ -18,13 +18,12 @@ impl<H: Hosts> Dispatch<'_, H> {
             return self.refuse(frame, StanzaKind::Presence, StanzaCondition::BadRequest);
         };
         let mut scratch = std::mem::take(&mut self.scratch.jid);
-        let mut raw = None;
-        let outcome = match address(&frame, &mut raw, &mut scratch) {
+        let raw = frame.head.attr(frame.bytes, "to");
+        let outcome = match address(raw.as_deref(), &mut scratch) {
             Address::None => self.presence_to_all(frame, kind),
             Address::Malformed => Err(StanzaCondition::JidMalformed),
             Address::Jid(to) => self.presence_to(frame, kind, to),
         };
-        drop(raw);
         self.scratch.jid = scratch;
         if let (Err(condition), false) = (outcome, kind == PresenceType::Error) {
             self.refuse(frame, StanzaKind::Presence, condition);
@@ -117,8 +116,12 @@ impl<H: Hosts> Dispatch<'_, H> {
 
     fn directed_unavailable(&mut self, from: &str, target: &Jid) {
         let mut stanza = Vec::new();
-        let mut xml = Writer::new(&mut stanza);
-        xml.open("presence").attr("from", from).attr("to", target.as_str()).attr("type", "unavailable").close();
+        Writer::new(&mut stanza)
+            .open("presence")
+            .attr("from", from)
+            .attr("to", target.as_str())
+            .attr("type", "unavailable")
+            .close();
         let to = target.as_ref();
         match self.directory.find(to) {
             Some(session) => self.to_session(session, &stanza),

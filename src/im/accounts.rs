@@ -10,6 +10,7 @@
 //!
 //! Every function may miss, and then has written nothing that counts: it is run again.
 
+use crate::sasl::{Credentials, ScramHash};
 use crate::storage::keys::{Key, Parts, Table};
 use crate::storage::{Batch, Miss, Store};
 
@@ -63,6 +64,26 @@ impl Counters {
     pub fn all_have_sha256(self) -> bool {
         self.with_sha256 == self.accounts
     }
+}
+
+/// What an account can log in with. A row that does not read is an account that is disabled and has
+/// nothing to log in with.
+pub fn credentials(account: &Account) -> Credentials {
+    match Credentials::decode(&account.credentials) {
+        Some(credentials) => Credentials { disabled: account.summary.disabled, ..credentials },
+        None => Credentials { keys: Vec::new(), disabled: true },
+    }
+}
+
+/// The row of an account that can log in with `credentials`.
+pub fn account(credentials: &Credentials) -> Account {
+    let has = |hash| credentials.get(hash).is_some();
+    let summary = Summary {
+        has_sha1: has(ScramHash::Sha1),
+        has_sha256: has(ScramHash::Sha256),
+        disabled: credentials.disabled,
+    };
+    Account { summary, credentials: credentials.encode() }
 }
 
 /// What became of a change.

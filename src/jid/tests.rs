@@ -248,8 +248,13 @@ fn lengths() {
 /// A row of digits of which each must look at all the others.
 #[test]
 fn contextual_code_points_are_bounded() {
-    assert!(prepare_resourcepart(&"\u{660}".repeat(64)).is_ok());
-    assert_eq!(prepare_resourcepart(&"\u{660}".repeat(65)), Err(JidError::Resourcepart(PartFault::Disallowed)));
+    let pieces =
+        ["\u{660}", "\u{6F0}", "l\u{B7}l", "\u{375}\u{3B1}", "\u{5D0}\u{5F3}", "\u{5D0}\u{5F4}", "\u{30A2}\u{30FB}"];
+    for piece in pieces.into_iter().chain(["\u{94D}\u{200C}", "\u{94D}\u{200D}"]) {
+        assert!(prepare_resourcepart(&piece.repeat(64)).is_ok(), "{piece:?}");
+        let more = piece.repeat(65);
+        assert_eq!(prepare_resourcepart(&more), Err(JidError::Resourcepart(PartFault::Disallowed)), "{piece:?}");
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod verifiers;
 use crate::clock::Now;
 use crate::random::Random;
 use std::fmt;
+use zeroize::Zeroize as _;
 
 pub use exchange::{Exchange, check_password};
 pub use hash::{HashJob, HashOutcome, derive};
@@ -192,6 +193,12 @@ impl BindingData {
             BindingType::TlsExporter => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
             BindingType::TlsServerEndPoint => self.server_end_point.as_deref(),
         }
+    }
+}
+
+impl Drop for BindingData {
+    fn drop(&mut self) {
+        self.exporter.zeroize();
     }
 }
 

@@ -12,9 +12,9 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 /// Connections accepted in one tick: a storm must not keep established sessions waiting.
-pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+pub(super) const ACCEPTS_PER_TICK_MAX: usize = 64;
 /// How long accepting pauses when descriptors have run out. The kernel's backlog keeps who waits.
-pub const ACCEPT_PAUSE_MS: u64 = 100;
+pub(super) const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// A listening socket.
 #[derive(Debug)]

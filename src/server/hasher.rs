@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 /// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
-pub const HASHES_IN_FLIGHT_MAX: usize = 2;
+pub(super) const HASHES_IN_FLIGHT_MAX: usize = 2;
 
 /// The thread and the way to it.
 #[derive(Debug)]
-pub struct Hasher {
+pub(super) struct Hasher {
     tasks: Option<Sender<HashTask>>,
     outcomes: Receiver<(ConnId, HashOutcome)>,
     in_flight: usize,
@@ -29,7 +29,7 @@ impl Hasher {
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub(super) fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (tasks, todo) = channel::<HashTask>();
         let (done, outcomes) = channel();
         let work = move || {
@@ -45,19 +45,19 @@ impl Hasher {
     }
 
     /// Whether it takes another task now.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.in_flight < HASHES_IN_FLIGHT_MAX
     }
 
     /// Hands over a task.
-    pub fn hash(&mut self, task: HashTask) {
+    pub(super) fn hash(&mut self, task: HashTask) {
         if let Some(tasks) = &self.tasks {
             self.in_flight += usize::from(tasks.send(task).is_ok());
         }
     }
 
     /// Takes an outcome, if one is there.
-    pub fn outcome(&mut self) -> Option<(ConnId, HashOutcome)> {
+    pub(super) fn outcome(&mut self) -> Option<(ConnId, HashOutcome)> {
         let outcome = self.outcomes.try_recv().ok()?;
         self.in_flight -= 1;
         Some(outcome)

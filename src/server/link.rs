@@ -80,7 +80,7 @@ pub(super) enum ReadOutcome {
 }
 
 /// Shared buffers for one read or write.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Buffers {
     /// What the socket brings.
     pub(super) cipher: Vec<u8>,
@@ -91,7 +91,7 @@ pub(super) struct Buffers {
 }
 
 /// Bytes of one read from a socket.
-pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+pub(super) const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 impl Buffers {
     pub(super) fn new() -> Self {

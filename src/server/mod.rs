@@ -24,10 +24,11 @@ mod serve;
 mod signals;
 mod writes;
 
-pub use serve::{ServeError, serve, start};
+pub use serve::{Parts, ServeError, settings, start};
 
 use crate::action::Action;
 use crate::clock::{Clock, Now};
+use crate::config::ListenerKind;
 use crate::core::Core;
 use crate::ids::{ConnId, Id as _};
 use crate::reactor::token::Source;
@@ -41,6 +42,7 @@ use mio::{Events, Poll, Waker};
 use signals::Signals;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,8 +68,9 @@ impl Handle {
     }
 }
 
-/// Loads certificates again; called on SIGHUP and by the control socket.
-pub type Reload = Box<dyn FnMut() -> Result<TlsDomains, String>>;
+/// Loads certificates again, given those in use; called on SIGHUP and by the control socket. Its error
+/// is a sentence for the operator.
+pub type Reload = Box<dyn FnMut(Option<&TlsDomains>) -> Result<TlsDomains, String> + Send>;
 
 /// A server with its sockets.
 pub struct Server {
@@ -85,7 +88,7 @@ pub struct Server {
     closed: Vec<ConnId>,
     buffers: Buffers,
     actions: Vec<Action>,
-    storage: storage::Thread,
+    storage: Option<storage::Thread>,
     requests: Vec<storage::Request>,
     hasher: Hasher,
     control: Option<Control>,
@@ -107,9 +110,10 @@ impl Server {
         self.handle.clone()
     }
 
-    /// The addresses that are listened on, in the order of the configuration.
-    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+    /// The addresses that are listened on, with their real ports, and how TLS begins there.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, ListenerKind)> + '_ {
+        let kind = |direct| if direct { ListenerKind::Direct } else { ListenerKind::StartTls };
+        self.listeners.iter().map(move |listener| (listener.address, kind(listener.direct)))
     }
 
     /// The core, to look at.
@@ -148,6 +152,7 @@ impl Server {
         self.accept(now);
         self.read(now);
         self.core.expire(now);
+        self.expire_control(now);
         self.core.close_overflown(now);
         self.act(now);
         self.submit(now);
@@ -176,7 +181,7 @@ impl Server {
             return Some(0);
         }
         let accept = self.accept_waits().then_some(self.accept_again_at_ms);
-        let deadlines = [self.core.next_deadline_ms(), accept, self.shutdown_at_ms];
+        let deadlines = [self.core.next_deadline_ms(), self.control_deadline_ms(), accept, self.shutdown_at_ms];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_sub(now.mono_ms))
     }
@@ -229,7 +234,7 @@ impl Server {
 
     /// Takes what the storage and hashing threads have done.
     fn finished_elsewhere(&mut self, now: Now) {
-        while let Some(completion) = self.storage.try_recv() {
+        while let Some(completion) = self.storage.as_ref().and_then(storage::Thread::try_recv) {
             self.core.completed(completion, now);
         }
         while let Some((conn, outcome)) = self.hasher.outcome() {
@@ -243,7 +248,8 @@ impl Server {
     fn submit(&mut self, now: Now) {
         self.core.submit(now, &mut self.requests);
         for request in self.requests.drain(..) {
-            if let Err(error) = self.storage.send(request) {
+            let sent = self.storage.as_ref().map_or(Err(storage::StoreError::Stopped), |storage| storage.send(request));
+            if let Err(error) = sent {
                 log::error!("the storage thread takes no work: {error}");
             }
         }
@@ -350,7 +356,7 @@ impl Server {
     ///
     /// They do not load: nothing has changed.
     fn reload_certificates(&mut self) -> Result<(), String> {
-        let tls = Arc::new((self.reload)()?);
+        let tls = Arc::new((self.reload)(self.tls.as_deref())?);
         self.core.reload_tls(tls.clone());
         self.tls = Some(tls);
         log::info!("certificates loaded again");
@@ -361,6 +367,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // What was promised must be on disk before the process goes.
-        self.storage.stop();
+        let Some(storage) = self.storage.take() else { return };
+        let mut woken = storage::Woken::default();
+        if let Err(error) = storage.stop(self.core.store(), &mut woken) {
+            log::error!("the last changes are not on disk: {error}");
+        }
     }
 }

@@ -6,12 +6,12 @@ use crate::clock::Now;
 use crate::ids::ConnId;
 
 /// Reads of one connection in one tick: with [`super::link::READ_CHUNK_BYTES`] its share.
-pub const READS_PER_CONN_MAX: usize = 1;
+pub(super) const READS_PER_CONN_MAX: usize = 1;
 /// Connections read in one tick before anything is written.
-pub const READS_PER_TICK_MAX: usize = 512;
+pub(super) const READS_PER_TICK_MAX: usize = 512;
 /// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
 /// reconnect storm must not starve those who are in.
-pub const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
+pub(super) const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
 
 impl Server {
     /// Puts a connection on its ready queue if there may be something to read and it may be read.
@@ -54,11 +54,15 @@ impl Server {
 
     /// Reads once; false if there is no more to read now.
     fn read_once(&mut self, id: ConnId, now: Now) -> bool {
-        let mut buffers = std::mem::replace(&mut self.buffers, super::Buffers { cipher: Vec::new(), plain: Vec::new(), sealed: Vec::new() });
-        let outcome = self.link(id).filter(|link| may_read(link)).map(|link| match link.ending {
-            Ending::Draining if link.discard(&mut buffers) => ReadOutcome::Eof,
-            Ending::Draining => ReadOutcome::Blocked,
-            _ => link.read(&mut buffers),
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let outcome = self.link(id).filter(|link| may_read(link)).map(|link| {
+            if link.ending != Ending::Draining {
+                link.read(&mut buffers)
+            } else if link.discard(&mut buffers) {
+                ReadOutcome::Eof
+            } else {
+                ReadOutcome::Blocked
+            }
         });
         let more = match outcome {
             None | Some(ReadOutcome::Blocked) => false,

@@ -1,15 +1,15 @@
 //! Writing: each dirty outbox once a tick, up to a budget; then the end of those that end.
 
 use super::link::{Ending, flag};
-use super::{Link, Server};
+use super::Server;
 use crate::clock::Now;
 use crate::ids::ConnId;
 use std::io;
 
 /// Bytes written to one connection in one tick; what is left goes in the next, behind the others.
-pub const WRITE_BUDGET_BYTES: usize = 256 * 1024;
+pub(super) const WRITE_BUDGET_BYTES: usize = 256 * 1024;
 /// Plain bytes sealed and written at once.
-pub const WRITE_CHUNK_BYTES: usize = 64 * 1024;
+pub(super) const WRITE_CHUNK_BYTES: usize = 64 * 1024;
 
 /// What one turn of writing came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Server {
     }
 
     fn write_turn(&mut self, id: ConnId) -> io::Result<Turn> {
-        let mut buffers = std::mem::replace(&mut self.buffers, super::Buffers { cipher: Vec::new(), plain: Vec::new(), sealed: Vec::new() });
+        let mut buffers = std::mem::take(&mut self.buffers);
         let mut written = 0;
         let turn = loop {
             let Some(link) = self.links.get_mut(crate::ids::Id::slot(id) as usize).and_then(Option::as_mut) else {
@@ -144,10 +144,3 @@ impl Server {
 }
 
 const _: () = assert!(WRITE_CHUNK_BYTES <= WRITE_BUDGET_BYTES);
-
-impl Link {
-    /// Bytes behind it.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.pending.capacity() + self.transport.heap_bytes()
-    }
-}

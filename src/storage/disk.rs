@@ -10,10 +10,10 @@
 //! Quick repair is on: it costs a commit its second fsync, and makes the open after a crash read a few
 //! pages instead of the whole file.
 
+use super::flight::retry_ms;
 use super::keys::{Key, Table};
 use super::lock::{LockFile, private};
-use super::store::retry_ms;
-use super::{Batch, Engine, KeyRange, Row, Rows, StoreError};
+use super::{Batch, Engine, FETCH_BYTES_MAX, KeyRange, Row, Rows, StoreError};
 use crate::clock::Clock;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable, TableDefinition};
@@ -121,13 +121,13 @@ impl Disk {
 
     fn open_on(path: &Path, options: DiskOptions, system: Box<dyn System>) -> Result<Self, StoreError> {
         // Before the lock: asking for a store that is not there leaves no file behind.
-        if !options.create && !has_store(path) {
+        if !options.create && !has_store(path)? {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
         let lock = LockFile::take(path)?;
         let path = path.to_owned();
         let mut disk = Self { path, options, database: None, failures: 0, reopen_at_ms: 0, system, _lock: lock };
-        if !has_store(&disk.path) {
+        if !has_store(&disk.path)? {
             disk.make()?;
         }
         let database = disk.open_file(&disk.path.clone(), false)?;
@@ -223,7 +223,11 @@ impl Disk {
         }
         let path = self.path.clone();
         // An empty file in its place would pass for a new store.
-        let opened = if has_store(&path) { self.open_file(&path, false) } else { Err(StoreError::Missing { path }) };
+        let opened = match has_store(&path) {
+            Ok(true) => self.open_file(&path, false),
+            Ok(false) => Err(StoreError::Missing { path }),
+            Err(error) => Err(error),
+        };
         opened.inspect_err(|_| self.back_off())
     }
 
@@ -252,7 +256,8 @@ impl Engine for Disk {
         self.with_database(|database| {
             let transaction = database.begin_read()?;
             let table = transaction.open_table(ROWS)?;
-            ranges.iter().map(|range| read(&table, range)).collect()
+            let mut budget = FETCH_BYTES_MAX;
+            ranges.iter().map(|range| read(&table, range, &mut budget)).collect()
         })
     }
 
@@ -285,11 +290,19 @@ pub struct Compacted {
 }
 
 /// Whether there is a file with anything in it.
-fn has_store(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|data| data.len() > 0)
+fn has_store(path: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(path) {
+        Ok(data) => Ok(data.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("reading", path, &error)),
+    }
 }
 
-fn read(table: &impl ReadableTable<&'static [u8], &'static [u8]>, range: &KeyRange) -> Result<Rows, redb::Error> {
+fn read(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    range: &KeyRange,
+    budget: &mut usize,
+) -> Result<Rows, redb::Error> {
     if range.is_empty() {
         return Ok(Rows { rows: Vec::new(), complete: true });
     }
@@ -298,7 +311,11 @@ fn read(table: &impl ReadableTable<&'static [u8], &'static [u8]>, range: &KeyRan
         let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) = row?;
         Ok((key.value().to_vec(), value.value().to_vec()))
     };
-    if range.reverse { Rows::collect(range, rows.rev().map(owned)) } else { Rows::collect(range, rows.map(owned)) }
+    if range.reverse {
+        Rows::collect(range, rows.rev().map(owned), budget)
+    } else {
+        Rows::collect(range, rows.map(owned), budget)
+    }
 }
 
 /// One transaction, durable on return.

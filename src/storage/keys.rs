@@ -20,6 +20,8 @@ pub enum Table {
     Accounts = 0x01,
     /// domain → how many accounts there are and what they have.
     AccountCounters = 0x02,
+    /// name → a secret that the server has made for itself.
+    Secrets = 0x03,
 }
 
 const ESCAPED: u8 = 0x00;

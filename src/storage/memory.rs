@@ -1,6 +1,6 @@
 //! The in-memory twin of the real store, for tests and simulation.
 
-use super::{Batch, Engine, KeyRange, Row, Rows, StoreError};
+use super::{Batch, Engine, FETCH_BYTES_MAX, KeyRange, Row, Rows, StoreError};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -19,7 +19,8 @@ impl Memory {
 
 impl Engine for Memory {
     fn fetch(&mut self, ranges: &[KeyRange]) -> Result<Vec<Rows>, StoreError> {
-        ranges.iter().map(|range| self.read(range)).collect()
+        let mut budget = FETCH_BYTES_MAX;
+        ranges.iter().map(|range| self.read(range, &mut budget)).collect()
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -34,7 +35,7 @@ impl Engine for Memory {
 }
 
 impl Memory {
-    fn read(&self, range: &KeyRange) -> Result<Rows, StoreError> {
+    fn read(&self, range: &KeyRange, budget: &mut usize) -> Result<Rows, StoreError> {
         if range.is_empty() {
             return Ok(Rows { rows: Vec::new(), complete: true });
         }
@@ -43,6 +44,6 @@ impl Memory {
             .rows
             .range::<[u8], _>(bounds)
             .map(|(key, value)| -> Result<Row, StoreError> { Ok((key.clone(), value.clone())) });
-        if range.reverse { Rows::collect(range, rows.rev()) } else { Rows::collect(range, rows) }
+        if range.reverse { Rows::collect(range, rows.rev(), budget) } else { Rows::collect(range, rows, budget) }
     }
 }

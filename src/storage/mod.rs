@@ -16,6 +16,7 @@ mod batch;
 mod disk;
 mod error;
 mod faulty;
+mod flight;
 pub mod keys;
 mod lock;
 mod memory;
@@ -29,11 +30,12 @@ pub use batch::Batch;
 pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
 pub use error::StoreError;
 pub use faulty::{Faults, Faulty};
+pub use flight::{RETRY_MS_MAX, RETRY_MS_MIN};
 pub use memory::Memory;
 pub use range::{KeyRange, Row, Rows};
 pub use store::{
-    FETCH_BATCH_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, RETRY_MS_MAX, RETRY_MS_MIN, Store, StoreCounters,
-    StoreFull, Ticket, Woken,
+    FETCH_BATCH_MAX, FETCHED_BYTES_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, Store, StoreCounters, StoreFull,
+    Ticket, Woken,
 };
 pub use thread::Thread;
 
@@ -41,15 +43,19 @@ use std::sync::Arc;
 
 /// Most rows that one fetch brings; a longer read goes on where it stopped.
 pub const FETCH_ROWS_MAX: u32 = 1024;
-/// A fetch stops behind the row that passes this many bytes, so that one read cannot fill memory.
+/// A fetch, all its ranges together, stops behind the row that reaches this many bytes, so that no
+/// read can fill memory.
 pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
+/// The file in the data folder that holds the store.
+pub const STORE_FILE_NAME: &str = "stonechat.redb";
 
 /// A database of ordered byte keys. Its calls block.
 pub trait Engine: Send {
     /// Reads every range in one read transaction, which sees all earlier commits and is closed on return.
     ///
     /// The answer has one entry for each range, in the same order. No entry has more than
-    /// [`FETCH_ROWS_MAX`] rows or reads on past [`FETCH_BYTES_MAX`].
+    /// [`FETCH_ROWS_MAX`] rows, and all together stop at [`FETCH_BYTES_MAX`]: an entry may then be
+    /// empty and not complete.
     ///
     /// # Errors
     ///

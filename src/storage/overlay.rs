@@ -21,6 +21,7 @@ pub(super) struct Piece {
     from: Vec<u8>,
     to: Vec<u8>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
 }
 
 impl Piece {
@@ -34,22 +35,27 @@ impl Piece {
                 None => to.clone_from(&from),
             }
         }
-        Self { from, to, rows: fetched.rows.into_iter().collect() }
+        let bytes = fetched.rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+        Self { from, to, rows: fetched.rows.into_iter().collect(), bytes }
     }
 
     /// Takes over the writes of a generation that leaves the overlay.
     pub(super) fn apply(&mut self, generation: &Batch) {
         for (key, value) in generation.range(&self.from, &self.to) {
-            match value {
-                Some(value) => self.rows.insert(key.to_vec(), value.to_vec()),
+            let old = match value {
+                Some(value) => {
+                    self.bytes += key.len() + value.len();
+                    self.rows.insert(key.to_vec(), value.to_vec())
+                }
                 None => self.rows.remove(key),
             };
+            self.bytes -= old.map_or(0, |old| key.len() + old.len());
         }
     }
 
     /// Bytes of keys and values.
     pub(super) fn bytes(&self) -> usize {
-        self.rows.iter().map(|(key, value)| key.len() + value.len()).sum()
+        self.bytes
     }
 
     fn covers(&self, key: &[u8]) -> bool {

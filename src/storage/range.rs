@@ -1,6 +1,6 @@
 //! A range of keys, and the rows that were read from one.
 
-use super::{FETCH_BYTES_MAX, FETCH_ROWS_MAX};
+use super::FETCH_ROWS_MAX;
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -74,21 +74,26 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Takes rows from `source` until the range, [`FETCH_ROWS_MAX`] or [`FETCH_BYTES_MAX`] ends it.
+    /// Takes rows from `source` until the range, [`FETCH_ROWS_MAX`] or `budget` ends it.
+    ///
+    /// `budget` is the bytes left to the whole fetch; the row that uses it up is still taken.
     ///
     /// # Errors
     ///
     /// The first error of `source`.
-    pub fn collect<E>(range: &KeyRange, source: impl Iterator<Item = Result<Row, E>>) -> Result<Self, E> {
+    pub fn collect<E>(
+        range: &KeyRange,
+        source: impl Iterator<Item = Result<Row, E>>,
+        budget: &mut usize,
+    ) -> Result<Self, E> {
         let mut answer = Self { rows: Vec::new(), complete: true };
-        let mut bytes = 0;
         for row in source {
-            if answer.rows.len() >= range.fetch_limit() || bytes > FETCH_BYTES_MAX {
+            if answer.rows.len() >= range.fetch_limit() || *budget == 0 {
                 answer.complete = false;
                 break;
             }
             let row = row?;
-            bytes += row.0.len() + row.1.len();
+            *budget = budget.saturating_sub(row.0.len() + row.1.len());
             answer.rows.push(row);
         }
         Ok(answer)
@@ -137,14 +142,17 @@ mod tests {
         let source = |count: u32, bytes: usize| {
             (0..count).map(move |i| Ok::<Row, ()>((i.to_be_bytes().to_vec(), vec![0; bytes])))
         };
-        let take = |limit, count, bytes| {
-            let rows = Rows::collect(&KeyRange::under(b"", limit), source(count, bytes)).unwrap();
-            (rows.rows.len(), rows.complete)
+        let take = |limit, count, bytes, mut budget| {
+            let rows = Rows::collect(&KeyRange::under(b"", limit), source(count, bytes), &mut budget).unwrap();
+            (rows.rows.len(), rows.complete, budget)
         };
-        assert_eq!(take(10, 3, 1), (3, true));
-        assert_eq!(take(3, 3, 1), (3, true));
-        assert_eq!(take(2, 3, 1), (2, false));
-        assert_eq!(take(u32::MAX, FETCH_ROWS_MAX + 1, 1), (FETCH_ROWS_MAX as usize, false));
-        assert_eq!(take(100, 100, FETCH_BYTES_MAX / 2), (2, false));
+        assert_eq!(take(10, 3, 1, 100), (3, true, 85));
+        assert_eq!(take(3, 3, 1, 100), (3, true, 85));
+        assert_eq!(take(2, 3, 1, 100), (2, false, 90));
+        assert_eq!(take(u32::MAX, FETCH_ROWS_MAX + 1, 0, 10_000), (FETCH_ROWS_MAX as usize, false, 5904));
+        assert_eq!(take(10, 10, 46, 101), (3, false, 0));
+        assert_eq!(take(10, 3, 46, 101), (3, true, 0));
+        assert_eq!(take(10, 10, 46, 0), (0, false, 0));
+        assert_eq!(take(10, 0, 46, 0), (0, true, 0), "nothing is not more than nothing");
     }
 }

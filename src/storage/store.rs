@@ -12,24 +12,19 @@
 //! true in memory, and what waits for the ticket goes on waiting.
 
 use super::batch::row_bytes;
+use super::flight::Flight;
 use super::overlay::{Piece, View};
 use super::{Batch, Completion, KeyRange, Request, Row, Rows, StoreError, Want};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 
 /// Most bytes of writes that are held in memory until they are on disk. A guess: half a second of a
 /// slow memory card.
 pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most ranges that travel to the storage thread as one batch: one read transaction stays short.
 pub const FETCH_BATCH_MAX: usize = 256;
-/// The first wait before a failed commit is tried again.
-pub const RETRY_MS_MIN: u64 = 100;
-/// The longest wait before a failed commit is tried again.
-pub const RETRY_MS_MAX: u64 = 30_000;
-
-const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);
-
+/// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
+pub const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The number of a generation of writes; what an answer waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
@@ -37,6 +32,11 @@ pub struct Ticket(u64);
 impl Ticket {
     /// Depends on nothing; always durable.
     pub const NONE: Self = Self(0);
+
+    /// The number itself: later tickets have higher ones.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// A parked frame's place in the store. Never reused.
@@ -137,25 +137,6 @@ pub struct Store {
     wanted: VecDeque<Want>,
     is_fetching: bool,
     counters: StoreCounters,
-}
-
-/// The generation that was handed over.
-#[derive(Debug)]
-struct Flight {
-    ticket: Ticket,
-    batch: Arc<Batch>,
-    failures: u32,
-    state: FlightState,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum FlightState {
-    /// With the engine.
-    Sent,
-    /// Came back; the next submit knows the time and decides how long to wait.
-    Failed,
-    /// To be sent again at this time.
-    Waiting { until_ms: u64 },
 }
 
 impl Default for Store {
@@ -336,17 +317,14 @@ impl Store {
     /// At most one commit and one fetch are out at a time; what comes meanwhile goes with the next.
     pub fn submit(&mut self, now_ms: u64, out: &mut Vec<Request>) {
         if !self.wanted.is_empty() && !self.is_fetching {
-            let count = self.wanted.len().min(FETCH_BATCH_MAX);
+            // Never none: a frame that holds rows may need more of them to finish.
+            let batch_max = if self.fetched_bytes > FETCHED_BYTES_MAX { 1 } else { FETCH_BATCH_MAX };
+            let count = self.wanted.len().min(batch_max);
             out.push(Request::Fetch(self.wanted.drain(..count).collect()));
             self.is_fetching = true;
         }
         if self.flight.is_none() && !self.filling.is_empty() {
-            self.flight = Some(Flight {
-                ticket: self.filling_ticket,
-                batch: Arc::new(std::mem::take(&mut self.filling)),
-                failures: 0,
-                state: FlightState::Waiting { until_ms: now_ms },
-            });
+            self.flight = Some(Flight::new(self.filling_ticket, std::mem::take(&mut self.filling), now_ms));
             self.filling_ticket = Ticket(self.filling_ticket.0 + 1);
         }
         if let Some(flight) = &mut self.flight {
@@ -356,11 +334,7 @@ impl Store {
 
     /// When [`Store::submit`] must be called again for a failed commit, even if nothing else happens.
     pub fn retry_at_ms(&self) -> Option<u64> {
-        match self.flight.as_ref()?.state {
-            FlightState::Sent => None,
-            FlightState::Failed => Some(0),
-            FlightState::Waiting { until_ms } => Some(until_ms),
-        }
+        self.flight.as_ref()?.retry_at_ms()
     }
 
     /// Takes in what the engine has done. Completions come in the order of the work.
@@ -386,6 +360,11 @@ impl Store {
     fn fetched(&mut self, want: Want, rows: Rows, woken: &mut Woken) {
         // Released meanwhile: nobody waits.
         let Some(pieces) = self.parked.get_mut(&want.id) else { return };
+        if rows.rows.is_empty() && !rows.complete {
+            // The ranges before it used the batch up.
+            self.wanted.push_back(want);
+            return;
+        }
         let piece = Piece::new(want.range, rows);
         self.fetched_bytes += piece.bytes();
         pieces.push(piece);
@@ -408,8 +387,7 @@ impl Store {
 
     fn commit_failed(&mut self, ticket: Ticket, error: StoreError, woken: &mut Woken) {
         let Some(flight) = self.flight.as_mut().filter(|flight| flight.ticket == ticket) else { return };
-        flight.failures = flight.failures.saturating_add(1);
-        flight.state = FlightState::Failed;
+        flight.fail();
         self.counters.commits_failed += 1;
         woken.faults.push(error);
     }
@@ -461,26 +439,3 @@ impl Store {
 
 /// Stands in for a generation that is not there.
 static EMPTY: Batch = Batch::new();
-
-impl Flight {
-    /// The request to send now, if it is time for one.
-    fn due(&mut self, now_ms: u64) -> Option<Request> {
-        if self.state == FlightState::Failed {
-            let wait_ms = retry_ms(self.failures);
-            self.state = FlightState::Waiting { until_ms: now_ms.saturating_add(wait_ms) };
-        }
-        match self.state {
-            FlightState::Waiting { until_ms } if until_ms <= now_ms => {
-                self.state = FlightState::Sent;
-                Some(Request::Commit { ticket: self.ticket, batch: Arc::clone(&self.batch) })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The wait after so many failures: doubled each time.
-pub(super) fn retry_ms(failures: u32) -> u64 {
-    let doublings = failures.saturating_sub(1).min(16);
-    (RETRY_MS_MIN << doublings).min(RETRY_MS_MAX)
-}

@@ -17,7 +17,7 @@
 use super::element::Verb;
 use super::error::StreamCondition;
 use super::interface::{Ask, Context, DomainPolicy, Parked};
-use super::wire::{data, named, write_data, write_failure, write_success};
+use super::wire::{data, named, write_data, write_failure, write_second_failure, write_success};
 use super::{Account, Dialect, Hashing, Login, Negotiation, Running, Secured, Stage, State, Stream};
 use crate::jid::Jid;
 use crate::sasl::{
@@ -48,7 +48,7 @@ impl Negotiation {
             (Login::Password | Login::Nothing, ..) => self.fail(cx, StreamCondition::UnsupportedStanzaType, None),
             (Login::TlsFirst, ..) => self.reject(SaslCondition::EncryptionRequired, cx),
             // XEP-0034 §2.4: after success, every further attempt simply fails.
-            (Login::Sasl, State::LoggedIn, _) => write_failure(stream, SaslCondition::NotAuthorized, cx.out),
+            (Login::Sasl, State::LoggedIn, _) => write_second_failure(stream, cx.out),
             (Login::Sasl, _, Verb::Abort) => {
                 self.tries.sasl_failed = true;
                 write_failure(stream, SaslCondition::Aborted, cx.out);

@@ -119,6 +119,13 @@ fn write_starttls(stream: &Stream, domain: &DomainPolicy, out: &mut Vec<u8>) {
 }
 
 fn write_sasl(stream: &Stream, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
+    for mechanism in &stream.offer.mechanisms {
+        out.extend_from_slice(b"<mechanism>");
+        out.extend_from_slice(mechanism.name().as_bytes());
+        out.extend_from_slice(b"</mechanism>");
+    }
+    out.extend_from_slice(b"</mechanisms>");
     if !stream.offer.bindings.is_empty() {
         out.extend_from_slice(b"<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>");
         for binding in &stream.offer.bindings {
@@ -128,13 +135,6 @@ fn write_sasl(stream: &Stream, out: &mut Vec<u8>) {
         }
         out.extend_from_slice(b"</sasl-channel-binding>");
     }
-    out.extend_from_slice(b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>");
-    for mechanism in &stream.offer.mechanisms {
-        out.extend_from_slice(b"<mechanism>");
-        out.extend_from_slice(mechanism.name().as_bytes());
-        out.extend_from_slice(b"</mechanism>");
-    }
-    out.extend_from_slice(b"</mechanisms>");
 }
 
 /// XEP-0034 §2.2: behind the header, in the client's own prefix.

@@ -7,6 +7,7 @@
 //!
 //! The caller applies every [`Ask`] of one call, in order, before it hands in the next [`Input`].
 
+use super::error::StreamCondition;
 use crate::clock::Now;
 use crate::jid::Jid;
 use crate::random::Random;
@@ -59,6 +60,8 @@ pub enum Input<'a> {
     Shutdown,
     /// A newer stream took this one's place.
     Conflict,
+    /// The stream ends with this error, for a reason outside of it: its peer does not read, the store failed.
+    Fault(StreamCondition),
 }
 
 /// Why a resource could not be bound.

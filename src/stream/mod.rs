@@ -285,6 +285,7 @@ impl Negotiation {
             (_, I::Timeout) => self.fail(cx, StreamCondition::ConnectionTimeout, None),
             (_, I::Shutdown) => self.fail(cx, StreamCondition::SystemShutdown, None),
             (_, I::Conflict) => self.fail(cx, StreamCondition::Conflict, None),
+            (_, I::Fault(condition)) => self.fail(cx, condition, None),
             // The caller broke the rules: something arrived through a shut gate, or was never asked for.
             (
                 _,

@@ -127,6 +127,11 @@ pub(super) fn write_failure(stream: &Stream, condition: SaslCondition, out: &mut
     }
 }
 
+/// XEP-0034 §2.4: the answer to SASL after its success.
+pub(super) fn write_second_failure(stream: &Stream, out: &mut Vec<u8>) {
+    write_element(stream, "failure", "You are logged in already", out);
+}
+
 fn text(condition: SaslCondition) -> &'static str {
     match condition {
         SaslCondition::Aborted => "Aborted",

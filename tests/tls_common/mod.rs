@@ -6,6 +6,7 @@ use rcgen::{
     IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -242,9 +243,18 @@ impl ClientSettings {
         versions: &[&'static SupportedProtocolVersion],
         certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Self {
+        Self::build_with(provided::default_provider(), ca, versions, certificate)
+    }
+
+    pub(crate) fn build_with(
+        provider: CryptoProvider,
+        ca: &Ca,
+        versions: &[&'static SupportedProtocolVersion],
+        certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(ca.der.clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(provided::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
@@ -254,6 +264,16 @@ impl ClientSettings {
         };
         config.resumption = Resumption::in_memory_sessions(8);
         Self { config }
+    }
+
+    /// For [`RawClient`]: its keys may be taken. ChaCha20 only, since AWS-LC does not let another take over
+    /// the explicit nonces of AES-GCM in TLS 1.2.
+    pub(crate) fn open(ca: &Ca, version: &'static SupportedProtocolVersion) -> Self {
+        let mut provider = provided::default_provider();
+        provider.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains("CHACHA20"));
+        let mut settings = Self::build_with(provider, ca, &[version], None);
+        settings.config.enable_secret_extraction = true;
+        settings
     }
 
     pub(crate) fn with_certificate(ca: &Ca, versions: &[&'static SupportedProtocolVersion], issued: &Issued) -> Self {

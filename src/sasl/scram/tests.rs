@@ -124,6 +124,35 @@ fn no_octet_of_the_proof_may_change() {
     }
 }
 
+/// The nonce is compared for itself: here the proof is right, over the wrong one.
+#[test]
+fn the_nonce_must_be_the_whole_of_both_halves() {
+    let mut world = world(ScramHash::Sha256, "W22ZaJ0SNY7soEsUEjb6gQ==");
+    for (nonce, right) in [("noncemore", true), ("nonce", false), ("noncemor", false), ("noncemore1", false)] {
+        let (pending, _) = begin(&mut world);
+        let without_proof = format!("c=biws,r={nonce}");
+        let signed = format!("{}{without_proof}", pending.signed);
+        let salted = ScramHash::Sha256.salted_password(b"pencil", &pending.keys.salt, ITERATIONS_MIN);
+        let client_key = ScramHash::Sha256.hmac(&salted, b"Client Key");
+        let signature = ScramHash::Sha256.hmac(&pending.keys.stored_key, signed.as_bytes());
+        let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
+        let message = format!("{without_proof},p={}", base64::encode(proof));
+        let step = pending.finish(message.as_bytes());
+        assert_eq!(matches!(step, SaslStep::Success(_)), right, "{nonce}");
+    }
+}
+
+/// Even who guessed the made-up keys would not be let in.
+#[test]
+fn made_up_keys_open_nothing() {
+    let mut world = world(ScramHash::Sha256, "W22ZaJ0SNY7soEsUEjb6gQ==");
+    let mut client = ScramClient::new(ScramHash::Sha256, ClientBinding::Unsupported, "user", "pencil", "nonce");
+    let (mut pending, challenge) = begin(&mut world);
+    pending.known = false;
+    let step = pending.finish(&client.answer(&challenge).expect("answer"));
+    assert!(matches!(step, SaslStep::Failure(SaslCondition::NotAuthorized)));
+}
+
 const FIRST: &[u8] = b"n,,n=user,r=nonce";
 
 fn begin(world: &mut World) -> (Box<Pending>, Vec<u8>) {

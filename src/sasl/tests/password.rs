@@ -128,3 +128,15 @@ fn passwords_outside_sasl() {
     let (_, step) = world.with(|cx| check_password("juliet", "", cx));
     assert_eq!(name(end(step)), Err(SaslCondition::NotAuthorized));
 }
+
+/// The made-up keys of a name without an account verify nothing, whatever the hashing thread says.
+#[test]
+fn an_outcome_without_an_account_logs_nobody_in() {
+    let mut world = World::with_juliet();
+    let mut exchange = world.start(Mechanism::Plain);
+    let step = world.with(|cx| exchange.step(Some(b"\0nobody\0pencil"), cx));
+    assert!(matches!(step, SaslStep::Hash(_)));
+    let outcome = HashOutcome { verified: true, derived: vec![] };
+    let done = end(world.with(|cx| exchange.hashed(&outcome, cx)));
+    assert_eq!(name(done), Err(SaslCondition::NotAuthorized));
+}

@@ -179,6 +179,8 @@ impl World {
 pub(super) enum Auto {
     /// Everything that is asked for, at once.
     All,
+    /// The same, but for the hashing: every password is right.
+    Trusting,
     /// Nothing: the test hands in the answers.
     Nothing,
 }
@@ -357,7 +359,7 @@ impl Link {
 
     fn obey(&mut self, ask: Ask) {
         assert_eq!(self.closed, None, "nothing is asked after the end");
-        let is_auto = self.auto == Auto::All;
+        let is_auto = self.auto != Auto::Nothing;
         match ask {
             Ask::ReadGate(open) => self.gate = open,
             Ask::TellDrained => {
@@ -379,8 +381,10 @@ impl Link {
                 assert!(!self.gate);
                 self.asked.push("hash".to_owned());
                 self.job = Some(job);
-                if is_auto {
-                    self.run_job();
+                match self.auto {
+                    Auto::All => self.run_job(),
+                    Auto::Trusting => self.hashed(HashOutcome { verified: true, derived: Vec::new() }),
+                    Auto::Nothing => {}
                 }
             }
             Ask::Delay { ms } => self.asked.push(format!("delay {ms}")),

@@ -1,0 +1,202 @@
+//! The control socket: a Unix socket in the data folder, one request line, one answer line.
+//!
+//! Only the folder's owner can reach it (mode 0600 in a folder of mode 0700). A handful of callers at
+//! the same time, each with a bounded line and a bounded time.
+
+use super::Server;
+use crate::admin::{
+    Answer, CONTROL_CONNECTIONS_MAX, CONTROL_LINE_BYTES_MAX, CONTROL_TIMEOUT_S, Refusal, Request, Status,
+};
+use crate::clock::Now;
+use crate::reactor::token::Source;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry};
+use slab::Slab;
+use std::fs;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The socket and who has called.
+#[derive(Debug)]
+pub(super) struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    callers: Slab<Caller>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Caller {
+    number: u64,
+    socket: UnixStream,
+    line: Vec<u8>,
+    answer: Vec<u8>,
+    deadline_ms: u64,
+}
+
+impl Control {
+    /// Opens the socket. The caller holds the store's lock, so a socket that is there is left over.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub(super) fn open(path: &Path, registry: &Registry) -> io::Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        registry.register(&mut listener, Source::Control.token(), Interest::READABLE)?;
+        Ok(Self { listener, path: path.to_owned(), callers: Slab::new(), next_number: 1 })
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        self.callers.iter().map(|(_, caller)| caller.deadline_ms).min()
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // A socket that is left behind is removed by the next start.
+        let _left_behind = fs::remove_file(&self.path);
+    }
+}
+
+impl Server {
+    pub(super) fn control_ready(&mut self) {
+        let now = self.clock.now();
+        let Some(control) = &mut self.control else { return };
+        while let Ok((mut socket, _)) = control.listener.accept() {
+            if control.callers.len() >= CONTROL_CONNECTIONS_MAX {
+                continue;
+            }
+            let entry = control.callers.vacant_entry();
+            let token = Source::ControlClient(entry.key()).token();
+            if self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+                continue;
+            }
+            let deadline_ms = now.mono_ms + CONTROL_TIMEOUT_S * 1000;
+            let number = control.next_number;
+            control.next_number += 1;
+            entry.insert(Caller { number, socket, line: Vec::new(), answer: Vec::new(), deadline_ms });
+        }
+    }
+
+    pub(super) fn control_client_ready(&mut self, at: usize, now: Now) {
+        let Some(control) = &mut self.control else { return };
+        let Some(caller) = control.callers.get_mut(at) else { return };
+        if !caller.answer.is_empty() {
+            return self.control_write(at);
+        }
+        match read_line(caller) {
+            Ok(None) => {}
+            Ok(Some(line)) => {
+                // From here on the time is the disk's.
+                caller.deadline_ms = u64::MAX;
+                let number = caller.number;
+                self.control_request(number, &line, now);
+            }
+            Err(_) => {
+                control.callers.remove(at);
+            }
+        }
+    }
+
+    fn control_request(&mut self, caller: u64, line: &[u8], now: Now) {
+        let answer = match Request::parse(line) {
+            Err(refusal) => Answer::Refused(refusal),
+            Ok(Request::User(request)) => return self.core.administer(caller, request, now),
+            Ok(Request::Status) => Answer::Status(Box::new(self.status(now))),
+            Ok(Request::Reload) => match self.reload_certificates() {
+                Ok(()) => Answer::Done,
+                Err(why) => Answer::Refused(Refusal::Failed { why }),
+            },
+            Ok(Request::Stop) => {
+                self.begin_shutdown(now);
+                Answer::Done
+            }
+        };
+        self.control_answer(caller, &answer);
+    }
+
+    fn status(&mut self, now: Now) -> Status {
+        Status {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: now.mono_ms / 1000,
+            domains: self.core.domains().names().map(str::to_owned).collect(),
+            connections: self.core.connections() as u64,
+            sessions: self.core.sessions() as u64,
+            counters: self.core.counters(),
+        }
+    }
+
+    /// Sends the answers that the core has ready.
+    pub(super) fn answer_control(&mut self) {
+        let mut answers = Vec::new();
+        self.core.take_answers(&mut answers);
+        for (caller, answer) in answers {
+            self.control_answer(caller, &answer);
+        }
+    }
+
+    fn control_answer(&mut self, number: u64, answer: &Answer) {
+        let Some(control) = &mut self.control else { return };
+        let now = self.clock.now();
+        let caller = control.callers.iter_mut().find(|(_, caller)| caller.number == number);
+        if let Some((at, caller)) = caller {
+            caller.answer = answer.to_line();
+            caller.deadline_ms = now.mono_ms + CONTROL_TIMEOUT_S * 1000;
+            self.control_write(at);
+        }
+    }
+
+    fn control_write(&mut self, at: usize) {
+        let Some(control) = &mut self.control else { return };
+        let Some(caller) = control.callers.get_mut(at) else { return };
+        match caller.socket.write(&caller.answer) {
+            Ok(count) => {
+                caller.answer.drain(..count);
+                if caller.answer.is_empty() {
+                    control.callers.remove(at);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => {
+                control.callers.remove(at);
+            }
+        }
+    }
+
+    /// Callers that take too long are let go.
+    pub(super) fn expire_control(&mut self, now: Now) {
+        if let Some(control) = &mut self.control {
+            control.callers.retain(|_, caller| caller.deadline_ms > now.mono_ms);
+        }
+    }
+
+    pub(super) fn control_deadline_ms(&self) -> Option<u64> {
+        self.control.as_ref()?.next_deadline_ms().filter(|deadline| *deadline != u64::MAX)
+    }
+}
+
+/// Reads what there is; the line once it is whole.
+fn read_line(caller: &mut Caller) -> io::Result<Option<Vec<u8>>> {
+    let mut chunk = [0; 4096];
+    loop {
+        match caller.socket.read(&mut chunk) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => caller.line.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        if caller.line.len() > CONTROL_LINE_BYTES_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        if caller.line.ends_with(b"\n") {
+            return Ok(Some(std::mem::take(&mut caller.line)));
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The whole server inside a test: simulated clients, disk, hashing thread and clock around the core.
+//!
+//! ```text
+//! Peer calls ──▶ Sim ──▶ Core ──outboxes, actions──▶ Sim ──▶ what each client has received
+//!                 ├── Memory engine, pumped on the spot
+//!                 └── hashes, run on the spot
+//! ```
+//!
+//! The driver's duties that matter to the protocol are kept here as `server.rs` keeps them: bytes
+//! behind a shut gate wait unread, a flip happens when the go-ahead has left, bytes that were waiting
+//! then belong to TLS and are no ClientHello.
+
+use crate::common::script::{Peer, Script};
+use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
+use stonechat::action::Action;
+use stonechat::clock::Now;
+use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
+use stonechat::ids::ConnId;
+use stonechat::im::accounts;
+use stonechat::jid::Jid;
+use stonechat::outbox::OutboxLimits;
+use stonechat::random::Random;
+use stonechat::sasl::{Credentials, Mechanism, ScramHash, derive};
+use stonechat::storage::{Engine, Memory, offline, serve};
+use stonechat::stream::{ConflictRule, DomainPolicy};
+use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
+use stonechat::xml::XmlLimits;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the exporter gives on every simulated connection.
+pub(crate) const EXPORTER: [u8; 32] = [7; 32];
+/// What the hash of the server's certificate is there.
+pub(crate) const END_POINT: [u8; 32] = [9; 32];
+/// PBKDF2 rounds of the test accounts: the least that is allowed, to be quick.
+const ITERATIONS: u32 = 4096;
+
+/// The server and its clients.
+pub(crate) struct Sim {
+    pub(crate) core: Core,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) now: Now,
+    clients: BTreeMap<String, Client>,
+    current: String,
+    direct: bool,
+    chain: Option<Vec<Vec<u8>>>,
+}
+
+#[derive(Default)]
+struct Client {
+    id: Option<ConnId>,
+    received: Vec<u8>,
+    /// Reads that wait behind a shut gate: in the kernel, as it were.
+    waiting: Vec<Vec<u8>>,
+    gate_shut: bool,
+    flip: bool,
+    closed: bool,
+}
+
+/// What a script or a test sets up.
+pub(crate) struct Setup {
+    pub(crate) domains: Vec<String>,
+    pub(crate) accounts: Vec<(String, String)>,
+    pub(crate) direct: bool,
+    pub(crate) certificate: bool,
+    pub(crate) tls_required: bool,
+    pub(crate) legacy: bool,
+    pub(crate) anonymous: bool,
+    pub(crate) client_certificate: Option<Vec<String>>,
+    pub(crate) seed: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            domains: vec!["localhost".into()],
+            accounts: Vec::new(),
+            direct: false,
+            certificate: true,
+            tls_required: true,
+            legacy: true,
+            anonymous: false,
+            client_certificate: None,
+            seed: 0x5222,
+        }
+    }
+}
+
+impl Setup {
+    /// What a script's `@` lines ask for.
+    pub(crate) fn of(script: &Script) -> Self {
+        let mut setup = Self::default();
+        let mut domains = Vec::new();
+        for setting in &script.settings {
+            let word = |at: usize| setting.words.get(at).cloned().unwrap_or_default();
+            match setting.name.as_str() {
+                "about" => {}
+                "domain" => domains.push(word(0)),
+                "account" => setup.accounts.push((word(0), word(1))),
+                "listener" => setup.direct = word(0) == "direct",
+                "certificate" => setup.certificate = word(0) != "none",
+                "tls-required" => setup.tls_required = word(0) != "no",
+                "legacy" => setup.legacy = word(0) != "no",
+                "anonymous" => setup.anonymous = word(0) == "yes",
+                "client-certificate" => setup.client_certificate = Some(setting.words.clone()),
+                other => panic!("{}:{}: no setting is called @{other}", script.name, setting.line),
+            }
+        }
+        if !domains.is_empty() {
+            setup.domains = domains;
+        }
+        setup
+    }
+}
+
+/// Limits as the defaults of the configuration have them, small where a test wants to meet them.
+pub(crate) fn settings() -> Settings {
+    let xml = |bytes: u32, elements: u32| XmlLimits {
+        frame_bytes_max: bytes,
+        tag_bytes_max: 8 * 1024,
+        depth_max: 64,
+        attributes_max: 64,
+        namespaces_max: 32,
+        elements_max: elements,
+    };
+    Settings {
+        admission: AdmissionLimits { connections_max: 1000, connections_per_address_max: 100 },
+        outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
+        xml_before_login: xml(10_000, 32),
+        xml: xml(64 * 1024, 4096),
+        negotiation_timeout_ms: 30_000,
+        partial_bytes_max: 1024 * 1024,
+        resources_per_account_max: 4,
+        directed_max: 8,
+        hashes_waiting_max: 8,
+        verifiers_max: 16,
+        verifier_lifetime_s: 60,
+        throttle_entries_max: 64,
+        overlay_bytes_max: 64 * 1024,
+        scram_iterations: ITERATIONS,
+    }
+}
+
+/// The policy of one domain, everything switched on that the setup does not switch off.
+pub(crate) fn policy(name: &str, setup: &Setup) -> DomainPolicy {
+    let mut mechanisms = vec![
+        Mechanism::ScramSha256Plus,
+        Mechanism::ScramSha1Plus,
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha1,
+        Mechanism::Plain,
+    ];
+    if setup.anonymous {
+        mechanisms.push(Mechanism::Anonymous);
+    }
+    DomainPolicy {
+        name: name.to_owned(),
+        tls_available: setup.certificate,
+        tls_required: setup.tls_required && setup.certificate,
+        legacy: setup.legacy,
+        mechanisms,
+        iterations: ITERATIONS,
+        external: setup.client_certificate.is_some(),
+        sasl_attempts_max: 3,
+        bind_attempts_max: 3,
+        conflict: ConflictRule::Replace,
+        max_stanza_bytes: 64 * 1024,
+        idle_seconds: 0,
+    }
+}
+
+impl Sim {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
+        let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
+        let domains = Domains::new(list, tls);
+        let core = Core::new(settings(), domains, [3; 32], Random::seeded(setup.seed));
+        let mut engine: Box<dyn Engine> = Box::new(Memory::default());
+        for (address, password) in &setup.accounts {
+            add_account(&mut *engine, address, password);
+        }
+        let now = Now { mono_ms: 1_000, unix_ms: NOW_S * 1000 };
+        let (clients, current) = (BTreeMap::new(), String::new());
+        Self { core, engine, now, clients, current, direct: setup.direct, chain }
+    }
+
+    fn client(&mut self) -> &mut Client {
+        self.clients.entry(self.current.clone()).or_default()
+    }
+
+    /// Lets everything happen that follows from what has come in.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut busy = self.work_elsewhere();
+            self.core.close_overflown(self.now);
+            busy |= self.deliver();
+            busy |= self.act();
+            busy |= self.go_on();
+            if !busy {
+                return;
+            }
+        }
+        panic!("the server does not come to rest");
+    }
+
+    fn work_elsewhere(&mut self) -> bool {
+        let mut busy = false;
+        while let Some(task) = self.core.next_hash() {
+            let outcome = task.job.run();
+            self.core.hashed(task.conn, outcome, self.now);
+            busy = true;
+        }
+        let mut requests = Vec::new();
+        self.core.submit(self.now, &mut requests);
+        for request in requests {
+            self.core.completed(serve(&mut *self.engine, request), self.now);
+            busy = true;
+        }
+        busy
+    }
+
+    fn deliver(&mut self) -> bool {
+        let mut busy = false;
+        for client in self.clients.values_mut() {
+            let Some(id) = client.id else { continue };
+            let bytes = self.core.outboxes().pending(id).to_vec();
+            self.core.outboxes().consume(id, bytes.len());
+            busy |= !bytes.is_empty();
+            if !client.closed {
+                client.received.extend_from_slice(&bytes);
+            }
+            self.core.drained(id, self.now);
+        }
+        while self.core.outboxes().next_dirty().is_some() {}
+        busy
+    }
+
+    fn act(&mut self) -> bool {
+        let mut actions = Vec::new();
+        self.core.take_actions(&mut actions);
+        let busy = !actions.is_empty();
+        for action in actions {
+            match action {
+                Action::Flip { conn, .. } => self.with(conn, |client| client.flip = true),
+                Action::ReadGate { conn, open } => self.with(conn, |client| client.gate_shut = !open),
+                Action::Finish { conn } | Action::FlushAndDrop { conn } | Action::Drop { conn } => {
+                    self.deliver();
+                    self.with(conn, |client| {
+                        client.closed = true;
+                        client.id = None;
+                    });
+                    self.core.free(conn, self.now);
+                }
+            }
+        }
+        busy
+    }
+
+    fn with(&mut self, conn: ConnId, change: impl FnOnce(&mut Client)) {
+        if let Some(client) = self.clients.values_mut().find(|client| client.id == Some(conn)) {
+            change(client);
+        }
+    }
+
+    /// Reads what has waited behind gates that are open again.
+    fn go_on(&mut self) -> bool {
+        let mut reads = Vec::new();
+        for client in self.clients.values_mut() {
+            if let (Some(id), false, false, false) = (client.id, client.gate_shut, client.flip, client.waiting.is_empty()) {
+                reads.push((id, client.waiting.remove(0)));
+            }
+        }
+        for (id, bytes) in &reads {
+            self.core.receive(*id, bytes, self.now);
+        }
+        !reads.is_empty()
+    }
+
+    fn info(&self) -> TlsInfo {
+        TlsInfo {
+            sni: None,
+            alpn: self.direct,
+            version: TlsVersion::Tls13,
+            resumed: false,
+            exporter: Some(EXPORTER),
+            server_end_point: Some(END_POINT.to_vec()),
+            peer_chain: self.chain.clone(),
+        }
+    }
+}
+
+/// A CA for clients, and a client's certificate with these addresses.
+pub(crate) fn client_chain(addresses: &[String]) -> (Ca, Issued) {
+    let ca = Ca::new("client root");
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut params = client_params(&addresses);
+    // Good in the simulation's time and in ours.
+    (params.not_before, params.not_after) = (date!(NOW_S - 3650 * DAY_S), date!(NOW_S + 3650 * DAY_S));
+    let issued = ca.issue(&params);
+    (ca, issued)
+}
+
+/// Domains that trust a CA with clients, and the chain of a client with these addresses.
+fn client_pki(setup: &Setup, addresses: &[String]) -> (Arc<TlsDomains>, Vec<Vec<u8>>) {
+    let (ca, issued) = client_chain(addresses);
+    let names: Vec<&str> = setup.domains.iter().map(String::as_str).collect();
+    let mut world = World::new(&names);
+    for name in &names {
+        world.take_clients(name, &[&ca]);
+    }
+    (Arc::new(world.load()), vec![issued.der.to_vec()])
+}
+
+/// Puts an account with both SCRAM sets on disk.
+pub(crate) fn add_account(engine: &mut dyn Engine, address: &str, password: &str) {
+    add_account_with(engine, address, password, &ScramHash::ALL);
+}
+
+/// Puts an account with these SCRAM sets on disk.
+pub(crate) fn add_account_with(engine: &mut dyn Engine, address: &str, password: &str, hashes: &[ScramHash]) {
+    let jid = Jid::parse(address).unwrap();
+    let job = derive(password, hashes, ITERATIONS, &mut Random::seeded(1));
+    let account = accounts::account(&Credentials { keys: job.run().derived, disabled: false });
+    let created = offline::run(engine, |store| accounts::create(store, jid.domainpart(), jid.localpart().unwrap(), &account));
+    assert_eq!(created.unwrap(), accounts::Change::Done);
+}
+
+impl Peer for Sim {
+    fn select(&mut self, client: &str) {
+        self.current = client.to_owned();
+        let direct = self.direct;
+        if self.clients.contains_key(client) {
+            return;
+        }
+        let id = self.core.accept("192.0.2.1".parse().unwrap(), direct, self.now).unwrap();
+        self.client().id = Some(id);
+        if direct {
+            let (info, now) = (self.info(), self.now);
+            self.core.handshaking(id);
+            self.core.secured(id, info, now);
+            self.settle();
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let client = self.client();
+        if client.id.is_some() {
+            client.waiting.push(bytes.to_vec());
+        }
+        self.settle();
+    }
+
+    fn received(&mut self) -> Vec<u8> {
+        self.settle();
+        std::mem::take(&mut self.client().received)
+    }
+
+    fn flip(&mut self) {
+        self.settle();
+        let (info, now) = (self.info(), self.now);
+        let client = self.client();
+        assert!(client.flip, "the server has not put TLS on this connection");
+        client.flip = false;
+        client.gate_shut = false;
+        let Some(id) = client.id else { return };
+        if client.waiting.is_empty() {
+            self.core.handshaking(id);
+            self.core.secured(id, info, now);
+        } else {
+            // Whatever was in the kernel is no ClientHello.
+            self.core.handshaking(id);
+            self.core.transport_failed(id, now);
+        }
+        self.settle();
+    }
+
+    fn closed(&self) -> bool {
+        self.clients.get(&self.current).is_some_and(|client| client.closed)
+    }
+
+    fn advance(&mut self, ms: u64) {
+        let end = self.now.mono_ms + ms;
+        loop {
+            self.settle();
+            let next = self.core.next_deadline_ms().filter(|deadline| *deadline <= end);
+            let Some(next) = next else { break };
+            let step = next.saturating_sub(self.now.mono_ms);
+            self.now.mono_ms += step;
+            self.now.unix_ms += step;
+            self.core.expire(self.now);
+        }
+        self.now.unix_ms += end - self.now.mono_ms;
+        self.now.mono_ms = end;
+        self.settle();
+    }
+
+    fn drop_connection(&mut self) {
+        if let Some(id) = self.client().id {
+            self.core.peer_gone(id, self.now);
+        }
+        self.settle();
+    }
+
+    fn channel_binding(&mut self, kind: &str) -> Option<Vec<u8>> {
+        match kind {
+            "tls-exporter" => Some(EXPORTER.to_vec()),
+            "tls-server-end-point" => Some(END_POINT.to_vec()),
+            _ => None,
+        }
+    }
+}
