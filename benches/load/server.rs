@@ -89,9 +89,9 @@ impl Server {
         self.pids.iter().all(|pid| process::is_alive(*pid))
     }
 
-    /// What an own server wrote last, for a message.
-    pub(crate) fn last_words(&self) -> String {
-        self.own.as_ref().map(Own::last_words).unwrap_or_default()
+    /// How an own server ended and what it wrote last, for a message.
+    pub(crate) fn last_words(&mut self) -> String {
+        self.own.as_mut().map(Own::last_words).unwrap_or_default()
     }
 
     /// Only serving makes the data folder, so the server runs while the accounts are made. It is started
@@ -193,10 +193,12 @@ impl Own {
         let _ = child.wait();
     }
 
-    fn last_words(&self) -> String {
+    fn last_words(&mut self) -> String {
+        let status = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        let status = status.map_or("it runs".to_owned(), |status| status.to_string());
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        format!("{status}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
     }
 }
 
