@@ -138,6 +138,8 @@ impl Own {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(format!("{limit}exec \"$0\" \"$@\"")).arg(&self.binary);
         shell.arg("--config").arg(self.config()).current_dir(&self.folder).stdin(Stdio::null());
+        // What somebody wants to see of their own server would slow this one down.
+        shell.env_remove("RUST_LOG");
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = shell.stdout(log.try_clone()?).stderr(log).spawn()?;
         let pid = child.id();
@@ -177,9 +179,13 @@ impl Own {
     /// Ends it politely, then not.
     fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let polite = Command::new("/bin/sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status();
         let clock = Clock::start();
-        while polite.is_ok() && matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
+        if matches!(child.try_wait(), Ok(None)) {
+            let kill = format!("kill -TERM {}", child.id());
+            // If there is no shell, it is not asked politely.
+            let _ = Command::new("/bin/sh").arg("-c").arg(kill).stderr(Stdio::null()).status();
+        }
+        while matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
             pause(10);
         }
         // Both fail only when it has ended.

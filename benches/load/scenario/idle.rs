@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::bench::Bench;
+use crate::bench::{Bench, Reading};
 use crate::crowd::{self, Shortfall};
-use crate::plan::{Dialect, Goal};
+use crate::plan::{Dialect, Goal, Plan};
 use crate::process::Memory;
 use crate::report::Row;
 
@@ -77,41 +77,63 @@ pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idl
     bench.rest(settle_ms)?;
     let after = bench.memory()?;
 
-    let per_session = |of: fn(Memory) -> u64| {
-        let (empty, full) = (of(empty?), of(full?));
-        Some((full as f64 - empty as f64) / f64::from(count))
-    };
-    let kept_percent = || {
-        let (empty, full, after) = (empty?.rss_kib as f64, full?.rss_kib as f64, after?.rss_kib as f64);
+    let seen = Seen { count, empty, full, after, ramp, idle };
+    bench.report.add(seen.row(&plan, bench.server.is_own()));
+    Ok(seen.summary())
+}
+
+/// All readings of one run; memory is `None` when the server's pid is unknown.
+struct Seen {
+    count: u32,
+    empty: Option<Memory>,
+    full: Option<Memory>,
+    after: Option<Memory>,
+    ramp: Reading,
+    idle: Reading,
+}
+
+impl Seen {
+    fn row(&self, plan: &Plan, fresh: bool) -> Row {
+        let mib = |memory: Option<Memory>| memory.map(|memory| memory.rss_kib as f64 / 1024.0);
+        let login_ms = self.ramp.server_us_per(self.count.into()).map(|us| us / 1000.0);
+        Row::new("idle")
+            .text("dialect", plan.dialect.name())
+            .whole("sessions", self.count.into())
+            .flag("presence", plan.presence)
+            .flag("fresh", fresh)
+            .number_if("rss_empty_mib", mib(self.empty), 2)
+            .number_if("rss_full_mib", mib(self.full), 2)
+            .number_if("rss_per_session_kib", self.per_session_kib(|memory| memory.rss_kib), 3)
+            .number_if("pss_per_session_kib", self.per_session_kib(|memory| memory.pss_kib), 3)
+            .number_if("anon_per_session_kib", self.per_session_kib(|memory| memory.anon_kib), 3)
+            .number_if("rss_after_mib", mib(self.after), 2)
+            .number_if("kept_percent", self.kept_percent(), 1)
+            .number_if("idle_cpu_ms", self.idle.server_ns.map(|ns| ns / 1e6), 3)
+            .number("idle_seconds", self.idle.seconds, 1)
+            .number("logins_per_s", f64::from(self.count) / self.ramp.seconds, 0)
+            .number_if("cpu_ms_per_login", login_ms, 3)
+            .number("generator_cores", self.ramp.generator_cores, 2)
+    }
+
+    fn per_session_kib(&self, of: fn(Memory) -> u64) -> Option<f64> {
+        Some((of(self.full?) as f64 - of(self.empty?) as f64) / f64::from(self.count))
+    }
+
+    /// Of what the sessions added, the share that stays when they have left.
+    fn kept_percent(&self) -> Option<f64> {
+        let (empty, full) = (self.empty?.rss_kib as f64, self.full?.rss_kib as f64);
+        let after = self.after?.rss_kib as f64;
         (full > empty).then(|| (after - empty) / (full - empty) * 100.0)
-    };
-    let session_kib = per_session(|memory| memory.rss_kib);
-    let idle_cpu_ms = idle.server_ns.map(|ns| ns / 1e6);
-    let row = Row::new("idle")
-        .text("dialect", dialect.name())
-        .whole("sessions", count.into())
-        .flag("presence", plan.presence)
-        .flag("fresh", bench.server.is_own())
-        .number_if("rss_empty_mib", empty.map(|memory| memory.rss_kib as f64 / 1024.0), 2)
-        .number_if("rss_full_mib", full.map(|memory| memory.rss_kib as f64 / 1024.0), 2)
-        .number_if("rss_per_session_kib", session_kib, 3)
-        .number_if("pss_per_session_kib", per_session(|memory| memory.pss_kib), 3)
-        .number_if("anon_per_session_kib", per_session(|memory| memory.anon_kib), 3)
-        .number_if("rss_after_mib", after.map(|memory| memory.rss_kib as f64 / 1024.0), 2)
-        .number_if("kept_percent", kept_percent(), 1)
-        .number_if("idle_cpu_ms", idle_cpu_ms, 3)
-        .number("idle_seconds", idle.seconds, 1)
-        .number("logins_per_s", f64::from(count) / ramp.seconds, 0)
-        .number_if("cpu_ms_per_login", ramp.server_us_per(count.into()).map(|us| us / 1000.0), 3)
-        .number("generator_cores", ramp.generator_cores, 2);
-    bench.report.add(row);
-    let empty_kib = empty.map(|memory| memory.rss_kib as f64);
-    Ok(match (empty_kib, session_kib, idle_cpu_ms) {
-        (Some(empty_kib), Some(session_kib), Some(cpu_ms)) => {
-            Some(Idle { empty_kib, session_kib, cpu_ms, seconds: idle.seconds })
-        }
-        _ => None,
-    })
+    }
+
+    fn summary(&self) -> Option<Idle> {
+        Some(Idle {
+            empty_kib: self.empty?.rss_kib as f64,
+            session_kib: self.per_session_kib(|memory| memory.rss_kib)?,
+            cpu_ms: self.idle.server_ns? / 1e6,
+            seconds: self.idle.seconds,
+        })
+    }
 }
 
 fn depart(bench: &mut Bench, members: &[crowd::Member]) -> Outcome<()> {
