@@ -168,15 +168,12 @@ def sasl_next(stream):
 
 
 def scram(stream, mechanism):
-    """RFC 5802; -PLUS with tls-server-end-point (RFC 5929 §4), the hash of the certificate that was sent."""
+    """RFC 5802 and 7677, without channel binding: XEP-0034 has no way to announce its types."""
     algorithm = "sha256" if "SHA-256" in mechanism else "sha1"
-    plus = mechanism.endswith("-PLUS")
-    gs2 = "p=tls-server-end-point,," if plus else "n,,"
-    binding = hashlib.sha256(stream.socket.getpeercert(binary_form=True)).digest() if plus else b""
     nonce = base64.b64encode(os.urandom(15)).decode()
     bare = f"n={stream.user},r={nonce}"
     encode = lambda text: base64.b64encode(text.encode()).decode()
-    stream.send(f"<sasl:auth mechanism='{mechanism}'>{encode(gs2 + bare)}</sasl:auth>")
+    stream.send(f"<sasl:auth mechanism='{mechanism}'>{encode('n,,' + bare)}</sasl:auth>")
     name, data = sasl_next(stream)
     expect(name == "challenge", f"SCRAM got <{name}/>")
     first = base64.b64decode(data).decode()
@@ -189,7 +186,7 @@ def scram(stream, mechanism):
     sign = lambda key, text: hmac.new(key, text, algorithm).digest()
     client_key = sign(salted, b"Client Key")
     stored_key = hashlib.new(algorithm, client_key).digest()
-    last = f"c={base64.b64encode(gs2.encode() + binding).decode()},r={parts['r']}"
+    last = f"c={encode('n,,')},r={parts['r']}"
     signed = f"{bare},{first},{last}".encode()
     proof = bytes(a ^ b for a, b in zip(client_key, sign(stored_key, signed)))
     stream.send(f"<sasl:response>{encode(f'{last},p={base64.b64encode(proof).decode()}')}</sasl:response>")

@@ -15,6 +15,7 @@ struct Toy {
     out: Vec<u8>,
     flips: usize,
     closes_after_ms: Option<u64>,
+    passed_ms: u64,
     closed: bool,
 }
 
@@ -48,7 +49,8 @@ impl Peer for Toy {
     }
 
     fn advance(&mut self, ms: u64) {
-        self.closed |= self.closes_after_ms.is_some_and(|limit| ms >= limit);
+        self.passed_ms += ms;
+        self.closed |= self.closes_after_ms.is_some_and(|limit| self.passed_ms >= limit);
     }
 
     fn drop_connection(&mut self) {}
