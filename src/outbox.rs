@@ -41,6 +41,10 @@ struct Held {
     bytes: Vec<u8>,
 }
 
+/// Boxed with its header: nearly every row has none.
+#[derive(Debug, Default)]
+struct HeldList(VecDeque<Held>);
+
 /// Unsent bytes of one connection.
 #[derive(Debug, Default)]
 struct Outbox {
@@ -49,7 +53,7 @@ struct Outbox {
     /// Bytes of `bytes` that have left already.
     sent: u32,
     bytes: Vec<u8>,
-    held: Option<Box<VecDeque<Held>>>,
+    held: Option<Box<HeldList>>,
 }
 
 /// In the dirty list.
@@ -113,7 +117,7 @@ impl Outboxes {
         self.total_bytes -= old.bytes.len() - old.sent as usize;
         if let Some(held) = old.held {
             self.holding.retain(|other| *other != conn);
-            self.total_bytes -= held.iter().map(|held| held.bytes.len()).sum::<usize>();
+            self.total_bytes -= held.0.iter().map(|held| held.bytes.len()).sum::<usize>();
         }
         self.recycle(old.bytes);
     }
@@ -262,7 +266,7 @@ impl Outboxes {
             if row.held.is_none() {
                 self.holding.push(conn);
             }
-            let held = row.held.get_or_insert_default();
+            let held = &mut row.held.get_or_insert_default().0;
             // Marks come newest first; items of one ticket must stay in the order they were written.
             let place = held.iter().rposition(|held| held.ticket < ticket).map_or(0, |at| at + 1);
             held.insert(place, Held { ticket, deadline_ms, bytes });
@@ -283,7 +287,7 @@ impl Outboxes {
     /// Moves what is due from the held list to the outbox; true if some is left.
     fn release_row(&mut self, conn: ConnId, ticket: u64) -> bool {
         let Some(row) = row_mut(&mut self.rows, conn) else { return false };
-        let Some(held) = row.held.as_deref_mut() else { return false };
+        let Some(HeldList(held)) = row.held.as_deref_mut() else { return false };
         let mut ready: Vec<u8> = Vec::new();
         while held.front().is_some_and(|held| held.ticket <= ticket) {
             let Some(item) = held.pop_front() else { break };
@@ -300,7 +304,7 @@ impl Outboxes {
 
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {
         let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
-        row.held.as_ref()?.front().map(|held| held.deadline_ms)
+        row.held.as_ref()?.0.front().map(|held| held.deadline_ms)
     }
 
     /// The connections whose held answers have waited past their deadline: their fate is unknown.
@@ -317,7 +321,7 @@ impl Outboxes {
     fn drop_held(&mut self, conn: ConnId) {
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
         let Some(held) = row.held.take() else { return };
-        self.total_bytes -= held.iter().map(|held| held.bytes.len()).sum::<usize>();
+        self.total_bytes -= held.0.iter().map(|held| held.bytes.len()).sum::<usize>();
         self.holding.retain(|other| *other != conn);
     }
 

@@ -76,11 +76,9 @@ impl Core {
         for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED] {
             self.set_gate(id, gate, false);
         }
-        if let Some(conn) = self.conns.get(id) {
-            if conn.flags.has(Flags::HEADER) {
-                // There is no stream whose end could come.
-                self.finish(id);
-            }
+        if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
+            // There is no stream whose end could come.
+            self.finish(id);
         }
     }
 
@@ -178,10 +176,10 @@ impl Core {
         self.outboxes.close(id);
         let Some(conn) = self.conns.remove(id) else { return };
         self.timers.set(Timer::Conn(id), conn.deadline_ms, 0);
-        if let Phase::Negotiating(negotiating) = &conn.phase {
-            if let Some(delayed) = &negotiating.delayed {
-                self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
-            }
+        if let Phase::Negotiating(negotiating) = &conn.phase
+            && let Some(delayed) = &negotiating.delayed
+        {
+            self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
         }
         self.admission.leave(conn.address);
         if self.conns.is_empty() {

@@ -77,7 +77,7 @@ impl<H: Hosts> Dispatch<'_, H> {
         let Some(asker) = self.directory.get(asker) else { return false };
         let directed = self.directory.get(owner).and_then(|session| session.directed.as_deref());
         let (full, bare) = (asker.jid.as_str(), asker.jid.as_ref().bare());
-        directed.is_some_and(|list| list.iter().any(|jid| jid.as_str() == full || jid.as_str() == bare))
+        directed.is_some_and(|list| list.0.iter().any(|jid| jid.as_str() == full || jid.as_str() == bare))
     }
 
     /// Answers for the server or the sender's account.
@@ -123,12 +123,10 @@ impl<H: Hosts> Dispatch<'_, H> {
     fn iq_reply(&mut self, frame: Frame<'_>) {
         let mut scratch = std::mem::take(&mut self.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
-        if let Address::Jid(to) = address(raw.as_deref(), &mut scratch) {
-            if self.hosts.is_hosted(to.domainpart()) {
-                if let Some(target) = self.directory.find(to) {
-                    self.deliver(frame, target);
-                }
-            }
+        if let Address::Jid(to) = address(raw.as_deref(), &mut scratch)
+            && let Some(target) = self.directory.find(to)
+        {
+            self.deliver(frame, target);
         }
         self.scratch.jid = scratch;
     }

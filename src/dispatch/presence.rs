@@ -6,7 +6,7 @@
 use super::{Address, Dispatch, Frame, Hosts, address};
 use crate::ids::SessionId;
 use crate::im::presence::Availability;
-use crate::im::session::Available;
+use crate::im::session::{Available, Directed};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition, StanzaKind};
 use crate::xml::{Tree, Writer, relay};
@@ -61,7 +61,7 @@ impl<H: Hosts> Dispatch<'_, H> {
         let is_initial = sender.presence.is_none();
         sender.presence = Some(Box::new(Available { priority, stanza: stanza.as_slice().into() }));
         let bare = sender.jid.as_ref().bare().to_owned();
-        self.to_own_resources(&bare, None, &stanza);
+        self.send_to_resources(&bare, None, &stanza);
         self.scratch.out = stanza;
         if is_initial {
             self.tell_newcomer(frame.sender, &bare);
@@ -107,9 +107,9 @@ impl<H: Hosts> Dispatch<'_, H> {
         let bare = session.jid.as_ref().bare().to_owned();
         let full = session.jid.as_str().to_owned();
         if was_available {
-            self.to_own_resources(&bare, Some(id), stanza);
+            self.send_to_resources(&bare, Some(id), stanza);
         }
-        for target in directed.iter().flat_map(|list| list.iter()) {
+        for target in directed.iter().flat_map(|list| list.0.iter()) {
             self.directed_unavailable(&full, target);
         }
     }
@@ -124,20 +124,20 @@ impl<H: Hosts> Dispatch<'_, H> {
             .close();
         let to = target.as_ref();
         match self.directory.find(to) {
-            Some(session) => self.to_session(session, &stanza),
-            None if to.resourcepart().is_none() => self.to_own_resources(to.bare(), None, &stanza),
+            Some(session) => self.send_to_session(session, &stanza),
+            None if to.resourcepart().is_none() => self.send_to_resources(to.bare(), None, &stanza),
             None => {}
         }
     }
 
-    fn to_session(&mut self, id: SessionId, stanza: &[u8]) {
+    fn send_to_session(&mut self, id: SessionId, stanza: &[u8]) {
         if let Some(session) = self.directory.get(id) {
             self.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
         }
     }
 
     /// Appends the same bytes to every available resource of an account but `except`.
-    fn to_own_resources(&mut self, bare: &str, except: Option<SessionId>, stanza: &[u8]) {
+    fn send_to_resources(&mut self, bare: &str, except: Option<SessionId>, stanza: &[u8]) {
         for (id, session) in self.directory.resources(bare) {
             if session.is_available() && Some(id) != except {
                 self.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
@@ -192,7 +192,7 @@ impl<H: Hosts> Dispatch<'_, H> {
     fn remember_directed(&mut self, sender: SessionId, to: JidRef<'_>) -> Result<(), StanzaCondition> {
         let max = self.directed_max;
         let Some(session) = self.directory.get_mut(sender) else { return Ok(()) };
-        let list = session.directed.get_or_insert_default();
+        let list = &mut session.directed.get_or_insert_default().0;
         if list.iter().any(|jid| jid.as_str() == to.as_str()) {
             return Ok(());
         }
@@ -205,7 +205,7 @@ impl<H: Hosts> Dispatch<'_, H> {
 
     fn forget_directed(&mut self, sender: SessionId, to: JidRef<'_>) {
         let Some(session) = self.directory.get_mut(sender) else { return };
-        if let Some(list) = session.directed.as_deref_mut() {
+        if let Some(Directed(list)) = session.directed.as_deref_mut() {
             list.retain(|jid| jid.as_str() != to.as_str());
             if list.is_empty() {
                 session.directed = None;

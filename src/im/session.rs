@@ -20,10 +20,14 @@ pub struct Session {
     /// What was last broadcast; none before initial presence and after unavailable.
     pub presence: Option<Box<Available>>,
     /// Who got directed presence and must hear of the end (RFC 6121 §4.6.3).
-    pub directed: Option<Box<Vec<Jid>>>,
+    pub directed: Option<Box<Directed>>,
     /// Whether the account exists only as long as this session (XEP-0175).
     pub anonymous: bool,
 }
+
+/// Targets of directed presence. Boxed with its header: nearly every session has none.
+#[derive(Debug, Default)]
+pub struct Directed(pub Vec<Jid>);
 
 /// An available resource's presence.
 #[derive(Debug)]
@@ -54,7 +58,9 @@ impl Session {
     pub fn heap_bytes(&self) -> usize {
         let presence = self.presence.as_ref().map_or(0, |p| size_of::<Available>() + p.stanza.len());
         let directed = self.directed.as_ref().map_or(0, |list| {
-            size_of::<Vec<Jid>>() + list.capacity() * size_of::<Jid>() + list.iter().map(Jid::heap_bytes).sum::<usize>()
+            size_of::<Directed>()
+                + list.0.capacity() * size_of::<Jid>()
+                + list.0.iter().map(Jid::heap_bytes).sum::<usize>()
         });
         self.jid.heap_bytes() + presence + directed
     }

@@ -97,11 +97,9 @@ impl Server {
             return;
         }
         self.open_link(id, socket);
-        if direct {
-            if let Err(error) = self.start_tls(id, None, true) {
-                log::debug!("{id}: no TLS: {error}");
-                self.drop_link(id);
-            }
+        if direct && let Err(error) = self.start_tls(id, None, true) {
+            log::debug!("{id}: no TLS: {error}");
+            self.drop_link(id);
         }
     }
 

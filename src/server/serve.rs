@@ -157,7 +157,7 @@ fn open_listeners(config: &Config, poll: &Poll) -> Result<Vec<Listener>, ServeEr
             let mut socket = match listen(address) {
                 Ok(socket) => socket,
                 Err(error) if error.is_family_missing() && !listener.all_must_open => {
-                    log::info!("{address}: this machine has no IPv6; IPv4 goes on");
+                    log::warn!("{address}: this machine has no IPv6; IPv4 goes on");
                     continue;
                 }
                 Err(error) => return Err(ServeError::Listen(error)),

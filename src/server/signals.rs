@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 
 /// The read ends of the pipes that the signals write to.
 #[derive(Debug)]
-pub struct Signals {
+pub(super) struct Signals {
     stop: UnixStream,
     reload: UnixStream,
 }
@@ -20,14 +20,14 @@ impl Signals {
     /// # Errors
     ///
     /// The system refuses the pipe or the handler.
-    pub fn install(registry: &Registry) -> io::Result<Self> {
+    pub(super) fn install(registry: &Registry) -> io::Result<Self> {
         let stop = watch(&[SIGTERM, SIGINT], registry, Source::Stop)?;
         let reload = watch(&[SIGHUP], registry, Source::Reload)?;
         Ok(Self { stop, reload })
     }
 
     /// Empties the pipe of a source, so that the next signal is an event again.
-    pub fn clear(&mut self, source: Source) {
+    pub(super) fn clear(&mut self, source: Source) {
         let pipe = if source == Source::Reload { &mut self.reload } else { &mut self.stop };
         let mut bytes = [0; 64];
         while pipe.read(&mut bytes).is_ok_and(|count| count > 0) {}

@@ -10,6 +10,8 @@
 //! behind a shut gate wait unread, a flip happens when the go-ahead has left, bytes that were waiting
 //! then belong to TLS and are no ClientHello.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
 use std::collections::BTreeMap;
