@@ -22,6 +22,7 @@ mod head;
 mod names;
 mod ns;
 mod relay;
+mod scope;
 mod text;
 mod tree;
 mod unescape;
