@@ -75,7 +75,8 @@ fn garbage_instead_of_a_client_hello_ends_with_an_alert_and_no_xml() {
 /// A client that goes away at any step leaves a server that serves the next one.
 #[test]
 fn a_drop_at_each_step_leaves_nothing_behind() {
-    let running = Running::start(&Setup { accounts: vec![("alice@localhost".into(), "secret".into())], ..Setup::default() });
+    let running =
+        Running::start(&Setup { accounts: vec![("alice@localhost".into(), "secret".into())], ..Setup::default() });
     for step in 0..4 {
         let mut socket = TcpStream::connect(running.starttls).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -3,9 +3,9 @@
 use super::client::{CallError, call};
 use super::*;
 use crate::im::accounts::Summary;
-use crate::sasl::ScramHash;
 use crate::random::Random;
 use crate::sasl;
+use crate::sasl::ScramHash;
 use crate::storage::{Memory, offline};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;

@@ -95,7 +95,10 @@ impl Core {
         self.administration.held = rest;
         let late: Vec<Held> = late;
         for held in late {
-            let why = format!("the disk has not taken it within {} s; whether it was done is unknown", HELD_TIMEOUT_MS / 1000);
+            let why = format!(
+                "the disk has not taken it within {} s; whether it was done is unknown",
+                HELD_TIMEOUT_MS / 1000
+            );
             self.administration.answers.push((held.caller, Answer::Refused(Refusal::Failed { why })));
         }
     }

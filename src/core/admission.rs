@@ -4,9 +4,9 @@
 //! same machine is not a stranger). RFC 6120 §13.12 (1), (2); XEP-0205.
 
 use crate::conn::AddressKey;
+use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use siphasher::sip::SipHasher13;
 
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,7 +89,6 @@ impl HashQueue {
     pub(super) fn len(&self) -> usize {
         self.len
     }
-
 }
 
 enum Evicted {

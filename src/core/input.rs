@@ -109,7 +109,9 @@ impl Core {
             let (ns, limits) = match &conn.phase {
                 Phase::Negotiating(negotiating) => (negotiating.automaton.ns(), &self.settings.xml_before_login),
                 Phase::Bound(bound) => (bound.ns(), &self.settings.xml),
-                Phase::Closing { ns } => (ns.as_deref().unwrap_or(StreamNs::standard()), &self.settings.xml_before_login),
+                Phase::Closing { ns } => {
+                    (ns.as_deref().unwrap_or(StreamNs::standard()), &self.settings.xml_before_login)
+                }
                 Phase::Taken => return bytes.len(),
             };
             let step = match scan.step(rest, expect, ns, limits) {

@@ -90,7 +90,10 @@ impl Core {
         match delay_ms {
             Some(ms) => {
                 asks.retain(|ask| !matches!(ask, Ask::Delay { .. }));
-                self.delay(id, Delayed { out: mem::take(out), asks: mem::take(asks), deadline_ms: now.mono_ms + ms.max(1) });
+                self.delay(
+                    id,
+                    Delayed { out: mem::take(out), asks: mem::take(asks), deadline_ms: now.mono_ms + ms.max(1) },
+                );
             }
             None => {
                 self.send(id, out, ticket, now);

@@ -59,9 +59,8 @@ impl Accounts for StoreAccounts<'_> {
 impl StreamAccounts for StoreAccounts<'_> {
     fn offered_hashes(&mut self, domain: &str) -> Lookup<HashSet> {
         let counters = accounts::offered(self.store, domain);
-        let set = counters.map(|counters| {
-            Some(HashSet { sha1: counters.all_have_sha1(), sha256: counters.all_have_sha256() })
-        });
+        let set = counters
+            .map(|counters| Some(HashSet { sha1: counters.all_have_sha1(), sha256: counters.all_have_sha256() }));
         self.found(set)
     }
 }
@@ -152,7 +151,8 @@ impl Core {
         if let Some(fetch) = self.resuming.remove(&id) {
             self.store.release(fetch);
         }
-        let waiting: Vec<FetchId> = self.parked.iter().filter(|(_, conn)| **conn == id).map(|(fetch, _)| *fetch).collect();
+        let waiting: Vec<FetchId> =
+            self.parked.iter().filter(|(_, conn)| **conn == id).map(|(fetch, _)| *fetch).collect();
         for fetch in waiting {
             self.parked.remove(&fetch);
             self.store.release(fetch);

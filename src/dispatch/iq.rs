@@ -56,7 +56,11 @@ impl<H: Hosts> Dispatch<'_, H> {
         }
         let is_own = self.directory.get(frame.sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
         if to.resourcepart().is_none() {
-            return if is_own { self.iq_here(frame, kind, Target::OwnAccount) } else { Err(StanzaCondition::ServiceUnavailable) };
+            return if is_own {
+                self.iq_here(frame, kind, Target::OwnAccount)
+            } else {
+                Err(StanzaCondition::ServiceUnavailable)
+            };
         }
         let target = self.directory.find(to).filter(|target| is_own || self.shares_presence(*target, frame.sender));
         match target {

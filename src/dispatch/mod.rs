@@ -156,7 +156,8 @@ impl<H: Hosts> Dispatch<'_, H> {
         // What is no address cannot speak.
         let from = to.as_deref().filter(|_| condition != StanzaCondition::JidMalformed);
         let to = Some(sender.jid.as_str());
-        let error = StanzaError { id: id.as_deref(), from, to, has_code: frame.has_code, ..StanzaError::new(kind, condition) };
+        let error =
+            StanzaError { id: id.as_deref(), from, to, has_code: frame.has_code, ..StanzaError::new(kind, condition) };
         self.metrics.stanza_errors += 1;
         self.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
     }

@@ -78,11 +78,8 @@ pub fn credentials(account: &Account) -> Credentials {
 /// The row of an account that can log in with `credentials`.
 pub fn account(credentials: &Credentials) -> Account {
     let has = |hash| credentials.get(hash).is_some();
-    let summary = Summary {
-        has_sha1: has(ScramHash::Sha1),
-        has_sha256: has(ScramHash::Sha256),
-        disabled: credentials.disabled,
-    };
+    let summary =
+        Summary { has_sha1: has(ScramHash::Sha1), has_sha256: has(ScramHash::Sha256), disabled: credentials.disabled };
     Account { summary, credentials: credentials.encode() }
 }
 

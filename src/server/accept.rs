@@ -1,7 +1,7 @@
 //! Accepting: a bounded number a tick, and a pause when the process has no descriptor left.
 
-use super::link::{Ending, Link, flag};
 use super::Server;
+use super::link::{Ending, Link, flag};
 use crate::clock::Now;
 use crate::ids::{ConnId, Id as _};
 use crate::reactor::token::Source;
@@ -86,8 +86,11 @@ impl Server {
         };
         // Stanzas are small and must not wait for each other's acknowledgement.
         let _best_effort = socket.set_nodelay(true);
-        let registered =
-            self.poll.registry().register(&mut socket, Source::Conn(id.slot()).token(), Interest::READABLE | Interest::WRITABLE);
+        let registered = self.poll.registry().register(
+            &mut socket,
+            Source::Conn(id.slot()).token(),
+            Interest::READABLE | Interest::WRITABLE,
+        );
         if let Err(error) = registered {
             log::warn!("cannot watch a connection: {error}");
             self.core.free(id, now);

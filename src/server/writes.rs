@@ -1,7 +1,7 @@
 //! Writing: each dirty outbox once a tick, up to a budget; then the end of those that end.
 
-use super::link::{Ending, flag};
 use super::Server;
+use super::link::{Ending, flag};
 use crate::clock::Now;
 use crate::ids::ConnId;
 use std::io;

@@ -8,11 +8,8 @@ use crate::xml::Writer;
 const NS: &str = "urn:xmpp:time";
 
 /// The table.
-pub const EXTENSION: Extension = Extension {
-    server_features: &[NS],
-    account_features: &[],
-    iq: &[IqEntry { ns: NS, name: "time", handler: time }],
-};
+pub const EXTENSION: Extension =
+    Extension { server_features: &[NS], account_features: &[], iq: &[IqEntry { ns: NS, name: "time", handler: time }] };
 
 fn time(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
     if request.kind == IqKind::Set || request.target != Target::Server {

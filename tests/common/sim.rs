@@ -12,6 +12,8 @@
 
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use stonechat::action::Action;
 use stonechat::clock::Now;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
@@ -25,8 +27,6 @@ use stonechat::storage::{Engine, Memory, offline, serve};
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
 use stonechat::xml::XmlLimits;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What the exporter gives on every simulated connection.
 pub(crate) const EXPORTER: [u8; 32] = [7; 32];
@@ -266,7 +266,9 @@ impl Sim {
     fn go_on(&mut self) -> bool {
         let mut reads = Vec::new();
         for client in self.clients.values_mut() {
-            if let (Some(id), false, false, false) = (client.id, client.gate_shut, client.flip, client.waiting.is_empty()) {
+            if let (Some(id), false, false, false) =
+                (client.id, client.gate_shut, client.flip, client.waiting.is_empty())
+            {
                 reads.push((id, client.waiting.remove(0)));
             }
         }
@@ -321,7 +323,8 @@ pub(crate) fn add_account_with(engine: &mut dyn Engine, address: &str, password:
     let jid = Jid::parse(address).unwrap();
     let job = derive(password, hashes, ITERATIONS, &mut Random::seeded(1));
     let account = accounts::account(&Credentials { keys: job.run().derived, disabled: false });
-    let created = offline::run(engine, |store| accounts::create(store, jid.domainpart(), jid.localpart().unwrap(), &account));
+    let created =
+        offline::run(engine, |store| accounts::create(store, jid.domainpart(), jid.localpart().unwrap(), &account));
     assert_eq!(created.unwrap(), accounts::Change::Done);
 }
 

@@ -46,13 +46,8 @@ impl Running {
         }
         let tls = setup.certificate.then(|| world.load());
         let config = config(setup);
-        let parts = Parts {
-            tls,
-            reload: Box::new(|_| Err("not in this test".into())),
-            engine,
-            control: None,
-            signals: false,
-        };
+        let parts =
+            Parts { tls, reload: Box::new(|_| Err("not in this test".into())), engine, control: None, signals: false };
         let mut server = start(&config, parts).unwrap();
         let addresses: Vec<SocketAddr> = server.listeners().map(|(address, _)| address).collect();
         let handle = server.handle();

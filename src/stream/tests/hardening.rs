@@ -105,7 +105,8 @@ fn a_pipelined_login() {
 /// Byte by byte is the same as whole.
 #[test]
 fn how_the_bytes_are_cut_does_not_matter() {
-    let script = [HEADER_2002, "<tls:starttls/>", HEADER_SASL, "<sasl:auth mechanism='PLAIN'>cm9iAHNlY3JldA==</sasl:auth>"];
+    let script =
+        [HEADER_2002, "<tls:starttls/>", HEADER_SASL, "<sasl:auth mechanism='PLAIN'>cm9iAHNlY3JldA==</sasl:auth>"];
     let mut whole = Link::new(World::new());
     let mut cut = Link::new(World::new());
     for step in script {

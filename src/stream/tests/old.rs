@@ -398,7 +398,10 @@ fn anonymous_learns_its_name() {
     assert_eq!(link.ask("<sasl:auth mechanism='ANONYMOUS'/>"), SUCCESS);
     let answer = link.ask("<iq type='get' id='1'><query xmlns='jabber:iq:auth'/></iq>");
     assert!(answer.contains("<username>") && answer.contains("</username><resource/>"), "{answer}");
-    assert_eq!(link.ask(&set("<resource>r</resource>")), "<iq type='result' id='auth2'><query xmlns='jabber:iq:auth'/></iq>");
+    assert_eq!(
+        link.ask(&set("<resource>r</resource>")),
+        "<iq type='result' id='auth2'><query xmlns='jabber:iq:auth'/></iq>"
+    );
     assert!(link.asked.last().unwrap().ends_with("anonymous"));
 }
 
@@ -426,8 +429,18 @@ fn xep_0078_get() {
 #[test]
 fn xep_0078_failures() {
     let rows = [
-        ("<username>bill</username><password>wrong</password><resource>globe</resource>", 401, "auth", "not-authorized"),
-        ("<username>nobody</username><password>wrong</password><resource>globe</resource>", 401, "auth", "not-authorized"),
+        (
+            "<username>bill</username><password>wrong</password><resource>globe</resource>",
+            401,
+            "auth",
+            "not-authorized",
+        ),
+        (
+            "<username>nobody</username><password>wrong</password><resource>globe</resource>",
+            401,
+            "auth",
+            "not-authorized",
+        ),
         ("<username>a@b</username><password>wrong</password><resource>globe</resource>", 401, "auth", "not-authorized"),
         ("<username>bill</username><password>Calli0pe</password>", 406, "modify", "not-acceptable"),
         ("<password>Calli0pe</password><resource>globe</resource>", 406, "modify", "not-acceptable"),

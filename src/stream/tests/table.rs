@@ -161,29 +161,66 @@ fn events() -> Vec<(&'static str, Event)> {
         ("header-2002-tls", Header(HEADER_2002)),
         ("header-2002-sasl", Header(HEADER_SASL)),
         ("header-2002-bare", Header(HEADER_BARE)),
-        ("header-unknown-host", Header("<s:stream xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams' to='x.example' version='1.0'>")),
+        (
+            "header-unknown-host",
+            Header(
+                "<s:stream xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams' to='x.example' version='1.0'>",
+            ),
+        ),
         ("starttls", Element(STARTTLS)),
         ("starttls+bytes", Trailing(STARTTLS)),
         ("starttls-2002", Element(starttls_2002)),
         ("starttls-2002+bytes", Trailing(starttls_2002)),
-        ("sasl-6120-plain", Element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvYgBzZWNyZXQ=</auth>")),
+        (
+            "sasl-6120-plain",
+            Element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvYgBzZWNyZXQ=</auth>"),
+        ),
         ("sasl-6120-scram", Element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'/>")),
         ("sasl-6120-unknown", Element("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='X'/>")),
         ("sasl-6120-response", Element("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")),
         ("sasl-6120-bad-response", Element("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>!</response>")),
         ("sasl-6120-abort", Element("<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")),
-        ("sasl-2002-plain", Element("<auth xmlns='http://www.iana.org/assignments/sasl-mechanisms' mechanism='PLAIN'>cm9iAHNlY3JldA==</auth>")),
-        ("sasl-2002-scram", Element("<auth xmlns='http://www.iana.org/assignments/sasl-mechanisms' mechanism='SCRAM-SHA-1'/>")),
+        (
+            "sasl-2002-plain",
+            Element(
+                "<auth xmlns='http://www.iana.org/assignments/sasl-mechanisms' mechanism='PLAIN'>cm9iAHNlY3JldA==</auth>",
+            ),
+        ),
+        (
+            "sasl-2002-scram",
+            Element("<auth xmlns='http://www.iana.org/assignments/sasl-mechanisms' mechanism='SCRAM-SHA-1'/>"),
+        ),
         ("sasl-2002-unknown", Element("<auth xmlns='http://www.iana.org/assignments/sasl-mechanisms' mechanism='X'/>")),
         ("sasl-2002-response", Element("<response xmlns='http://www.iana.org/assignments/sasl-mechanisms'/>")),
-        ("sasl-2002-bad-response", Element("<response xmlns='http://www.iana.org/assignments/sasl-mechanisms'>!</response>")),
+        (
+            "sasl-2002-bad-response",
+            Element("<response xmlns='http://www.iana.org/assignments/sasl-mechanisms'>!</response>"),
+        ),
         ("sasl-2002-abort", Element("<abort xmlns='http://www.iana.org/assignments/sasl-mechanisms'/>")),
         ("iq-auth-get", Element("<iq xmlns='jabber:client' type='get' id='1'><query xmlns='jabber:iq:auth'/></iq>")),
-        ("iq-auth-password", Element("<iq xmlns='jabber:client' type='set' id='1'><query xmlns='jabber:iq:auth'><username>rob</username><password>secret</password><resource>r</resource></query></iq>")),
-        ("iq-auth-resource", Element("<iq xmlns='jabber:client' type='set' id='1'><query xmlns='jabber:iq:auth'><username>rob</username><resource>r</resource></query></iq>")),
-        ("iq-bind", Element("<iq xmlns='jabber:client' type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")),
+        (
+            "iq-auth-password",
+            Element(
+                "<iq xmlns='jabber:client' type='set' id='1'><query xmlns='jabber:iq:auth'><username>rob</username><password>secret</password><resource>r</resource></query></iq>",
+            ),
+        ),
+        (
+            "iq-auth-resource",
+            Element(
+                "<iq xmlns='jabber:client' type='set' id='1'><query xmlns='jabber:iq:auth'><username>rob</username><resource>r</resource></query></iq>",
+            ),
+        ),
+        (
+            "iq-bind",
+            Element(
+                "<iq xmlns='jabber:client' type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
+            ),
+        ),
         ("iq-other", Element("<iq xmlns='jabber:client' type='get' id='1'><x xmlns='urn:x'/></iq>")),
-        ("iq-elsewhere", Element("<iq xmlns='jabber:client' type='get' id='1' to='a@b.example'><x xmlns='urn:x'/></iq>")),
+        (
+            "iq-elsewhere",
+            Element("<iq xmlns='jabber:client' type='get' id='1' to='a@b.example'><x xmlns='urn:x'/></iq>"),
+        ),
         ("iq-result", Element("<iq xmlns='jabber:client' type='result' id='1'/>")),
         ("iq-malformed", Element("<iq xmlns='jabber:client'/>")),
         ("message", Element("<message xmlns='jabber:client'/>")),
