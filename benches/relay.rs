@@ -18,7 +18,7 @@ use stonechat::action::Action;
 use stonechat::clock::Clock;
 use stonechat::ids::ConnId;
 
-/// A chat message as a phone sends it; 176 bytes.
+/// A chat message as a phone sends it.
 const MESSAGE: &[u8] = b"<message to='bob@localhost/desk' type='chat' id='ktx72v49'>\
     <body>Art thou not Romeo, and a Montague?</body>\
     <active xmlns='http://jabber.org/protocol/chatstates'/></message>";
