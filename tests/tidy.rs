@@ -488,7 +488,8 @@ fn dependencies_have_their_reasons() {
     let missing: Vec<&str> =
         dependencies(&manifest).into_iter().filter(|name| !reasons.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/dependencies.md says nothing of {missing:?}");
-    let sample = "[dependencies]\na = \"1\"\nb = { package = \"c\" }\n[lib]\nname = \"d\"\n[dev-dependencies]\ne = \"1\"";
+    let sample =
+        "[dependencies]\na = \"1\"\nb = { package = \"c\" }\n[lib]\nname = \"d\"\n[dev-dependencies]\ne = \"1\"";
     assert_eq!(dependencies(sample), ["a", "c", "e"]);
 }
 
