@@ -121,6 +121,8 @@ impl Gates {
     pub const DELAYED: Self = Self(8);
     /// Our side of the transport is shut.
     pub const CLOSED: Self = Self(16);
+    /// Its stanzas have filled this tick's share of the outboxes.
+    pub const PAUSED: Self = Self(32);
 
     /// Whether reading goes on.
     pub fn is_open(self) -> bool {

@@ -52,6 +52,7 @@ pub mod ids;
 pub mod jid;
 pub mod metrics;
 pub mod random;
+mod sys;
 
 pub mod reactor;
 pub mod transport;

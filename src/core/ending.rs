@@ -12,6 +12,9 @@ use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
 
+/// Room for actions that is kept when memory is given back.
+const ACTIONS_KEPT_MAX: usize = 64;
+
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
@@ -73,7 +76,7 @@ impl Core {
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED] {
+        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::PAUSED] {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
@@ -182,9 +185,18 @@ impl Core {
             self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
         }
         self.admission.leave(conn.address);
-        if self.conns.is_empty() {
-            self.outboxes.shrink();
-        }
+    }
+
+    /// Gives back what a past load has left in the columns; the driver calls it when things are calm.
+    pub fn shrink(&mut self, now: Now) {
+        self.admission.shrink(now.mono_ms);
+        self.conns.shrink();
+        self.directory.shrink();
+        self.outboxes.shrink(self.conns.slots());
+        self.actions.shrink_to(ACTIONS_KEPT_MAX);
+        self.paused.shrink_to(ACTIONS_KEPT_MAX);
+        self.out = Vec::new();
+        self.asks = Vec::new();
     }
 
     /// Tells every stream that the server goes down (RFC 6120 §4.9.3.20) and lets nobody in any more.

@@ -27,7 +27,7 @@ mod waiting;
 pub use admission::{AdmissionLimits, Refused};
 pub use domains::Domains;
 pub use hashing::HashTask;
-pub use waiting::StoreAccounts;
+pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
 use crate::clock::Now;
@@ -47,7 +47,7 @@ use crate::xep::About;
 use crate::xml::{Scan, XmlLimits};
 use admission::{Admission, Keyed};
 use hashing::HashQueue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -117,6 +117,8 @@ pub struct Core {
     random: Random,
     hashes: HashQueue,
     parked: BTreeMap<FetchId, ConnId>,
+    /// Connections whose stanzas wait for the next tick, in turn.
+    paused: VecDeque<ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
@@ -147,6 +149,7 @@ impl Core {
             conns: Table::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
+            paused: VecDeque::new(),
             resuming: BTreeMap::new(),
             actions: Vec::new(),
             partial_bytes: 0,
@@ -172,7 +175,8 @@ impl Core {
     /// [`Refused`]: the socket is closed without a word.
     pub fn accept(&mut self, peer: IpAddr, direct: bool, now: Now) -> Result<ConnId, Refused> {
         let address = AddressKey::of(peer);
-        let admitted = if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address) };
+        let admitted =
+            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
         if let Err(refused) = admitted {
             self.metrics.refused += 1;
             return Err(refused);
@@ -239,6 +243,9 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
+        if !self.paused.is_empty() {
+            return Some(0);
+        }
         let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
@@ -311,6 +318,11 @@ impl Core {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// One more than the highest slot that a connection has.
+    pub fn slots(&self) -> usize {
+        self.conns.slots()
     }
 
     /// Sessions that are bound.

@@ -128,7 +128,11 @@ pub(crate) fn settings() -> Settings {
         elements_max: elements,
     };
     Settings {
-        admission: AdmissionLimits { connections_max: 2000, connections_per_address_max: 2000 },
+        admission: AdmissionLimits {
+            connections_max: 2000,
+            connections_per_address_max: 2000,
+            connects_per_address_per_minute_max: 1000,
+        },
         outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
         xml_before_login: xml(10_000, 32),
         xml: xml(64 * 1024, 4096),
