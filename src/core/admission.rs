@@ -143,6 +143,16 @@ impl Admission {
         self.by_address.shrink_to_fit();
     }
 
+    /// Connections now.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Connections now that count towards their address.
+    pub(super) fn counted(&self) -> usize {
+        self.by_address.values().map(|count| *count as usize).sum()
+    }
+
     /// A connection that was let in has gone.
     pub(super) fn leave(&mut self, address: AddressKey) {
         self.total = self.total.saturating_sub(1);

@@ -7,7 +7,7 @@
 use super::{Core, LINGER_MS, Timer};
 use crate::action::Action;
 use crate::clock::Now;
-use crate::conn::{Flags, Gates, Phase};
+use crate::conn::{Conn, Flags, Gates, Phase};
 use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
@@ -60,13 +60,12 @@ impl Core {
 
     /// Our last words are in the outbox: from now on what comes is thrown away.
     pub(super) fn begin_closing(&mut self, id: ConnId, now: Now) {
+        self.take_delayed(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        self.hashes.forget(conn.address, id);
         let ns = match std::mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Bound(bound) => bound.ns,
             Phase::Negotiating(negotiating) => {
-                if let Some(delayed) = &negotiating.delayed {
-                    self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
-                }
                 (!negotiating.automaton.ns().is_standard()).then(|| Box::new(negotiating.automaton.ns().clone()))
             }
             Phase::Closing { ns } => ns,
@@ -76,7 +75,7 @@ impl Core {
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::PAUSED] {
+        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED] {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
@@ -175,15 +174,13 @@ impl Core {
             self.peer_gone(id, now);
         }
         self.forget_waiting(id);
+        self.take_delayed(id);
         self.drop_partial(id);
         self.outboxes.close(id);
         let Some(conn) = self.conns.remove(id) else { return };
         self.timers.set(Timer::Conn(id), conn.deadline_ms, 0);
-        if let Phase::Negotiating(negotiating) = &conn.phase
-            && let Some(delayed) = &negotiating.delayed
-        {
-            self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
-        }
+        self.hashes.forget(conn.address, id);
+        self.actions.retain(|action| action.conn() != id);
         self.admission.leave(conn.address);
     }
 
@@ -208,9 +205,15 @@ impl Core {
         }
     }
 
-    /// Ends the sessions of an account that is no more.
+    /// Ends the sessions of an account that is no more, and the logins that are on their way to it.
     pub fn end_account(&mut self, bare: &str, now: Now) {
-        let conns: Vec<ConnId> = self.directory.resources(bare).map(|(_, session)| session.conn).collect();
+        let logs_in = |conn: &Conn| match &conn.phase {
+            Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
+            Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
+        };
+        let conns = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id);
+        let bound = self.directory.resources(bare).map(|(_, session)| session.conn);
+        let conns: Vec<ConnId> = conns.chain(bound).collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

@@ -11,11 +11,13 @@
 //! what was handed in; so a run can be replayed.
 //!
 //! The core owns the columns of `docs/architecture.md`; each file of this folder is one part of its
-//! work: `input` frames, `negotiate` before the session, `bound` with it, `waiting` for storage and
-//! hashes, `ending`.
+//! work: `input` frames, `negotiate` before the session and `answering` there, `bound` with it, `waiting`
+//! for storage and hashes, `ending`.
 
 mod administration;
 mod admission;
+mod answering;
+mod audit;
 mod bound;
 mod domains;
 mod ending;
@@ -40,14 +42,14 @@ use crate::outbox::{OutboxLimits, Outboxes};
 use crate::random::Random;
 use crate::reactor::timers::Timers;
 use crate::sasl::{Throttle, VerifierCache};
-use crate::storage::{FetchId, Store};
+use crate::storage::{FetchId, Store, Ticket};
 use crate::stream::{Ask, Input, Negotiation};
 use crate::transport::{TlsDomains, TlsInfo};
 use crate::xep::About;
 use crate::xml::{Scan, XmlLimits};
 use admission::{Admission, Keyed};
 use hashing::HashQueue;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -94,7 +96,7 @@ pub struct Settings {
 enum Timer {
     /// The connection's own: negotiation or linger.
     Conn(ConnId),
-    /// A slowed-down login failure.
+    /// An answer that leaves later.
     Delayed(ConnId),
 }
 
@@ -120,6 +122,12 @@ pub struct Core {
     /// Connections whose stanzas wait for the next tick, in turn.
     paused: VecDeque<ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
+    /// Answers before login that wait for a commit: what for, and whose.
+    held: BTreeSet<(Ticket, ConnId)>,
+    /// Keys that wait for their account's row.
+    fill_ins: BTreeMap<FetchId, waiting::FillIn>,
+    /// Whose row could not be read, while its frame runs again.
+    unreadable: Option<ConnId>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -151,6 +159,9 @@ impl Core {
             parked: BTreeMap::new(),
             paused: VecDeque::new(),
             resuming: BTreeMap::new(),
+            held: BTreeSet::new(),
+            fill_ins: BTreeMap::new(),
+            unreadable: None,
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -182,7 +193,7 @@ impl Core {
             return Err(refused);
         }
         let automaton = Negotiation::new(direct);
-        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None };
+        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None, ticket: Ticket::NONE };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
         flags.set(Flags::HEADER, true);

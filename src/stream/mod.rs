@@ -220,6 +220,33 @@ impl Negotiation {
         matches!(self.stage, Stage::Known(_))
     }
 
+    /// Whether it has logged in to this account (a bare JID), or is about to.
+    #[must_use]
+    pub fn concerns(&self, bare: &str) -> bool {
+        let tries = |localpart: Option<&str>| {
+            let own = bare.strip_suffix(self.domain().unwrap_or_default()).and_then(|own| own.strip_suffix('@'));
+            own.is_some() && own == localpart
+        };
+        let is_known = matches!(&self.stage, Stage::Known(account) if account.jid.as_str() == bare);
+        is_known
+            || match &self.state {
+                State::Exchanging(running) => tries(running.localpart.as_deref()),
+                State::Hashing(hashing) => match &**hashing {
+                    Hashing::Sasl(running) => tries(running.localpart.as_deref()),
+                    Hashing::IqAuth(attempt) => tries(attempt.localpart()),
+                },
+                State::Confirming(account) => account.jid.as_str() == bare,
+                State::Binding(pending) => pending.is_for(bare),
+                State::Opening
+                | State::Open
+                | State::Proceeding
+                | State::Handshaking
+                | State::LoggedIn
+                | State::Bound(_)
+                | State::Closing => false,
+            }
+    }
+
     /// Whether a session is bound: time for [`Negotiation::into_bound`].
     #[must_use]
     pub fn is_bound(&self) -> bool {
