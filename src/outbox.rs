@@ -257,7 +257,8 @@ impl Outboxes {
     /// connection that holds more than it may goes on the overflown list.
     pub fn hold(&mut self, ticket: u64, deadline_ms: u64) {
         let held_max = self.limits.held_max;
-        while let Some(Mark { conn, len }) = self.journal.pop() {
+        // The first mark of a connection takes with it all that the run wrote there.
+        for Mark { conn, len } in self.journal.drain(..) {
             let Some(row) = row_mut(&mut self.rows, conn) else { continue };
             if len >= row.bytes.len() {
                 continue;
@@ -267,8 +268,8 @@ impl Outboxes {
                 self.holding.push(conn);
             }
             let held = &mut row.held.get_or_insert_default().0;
-            // Marks come newest first; items of one ticket must stay in the order they were written.
-            let place = held.iter().rposition(|held| held.ticket < ticket).map_or(0, |at| at + 1);
+            // Runs that wait for the same ticket stay in the order in which they ran.
+            let place = held.iter().rposition(|held| held.ticket <= ticket).map_or(0, |at| at + 1);
             held.insert(place, Held { ticket, deadline_ms, bytes });
             if held.len() > held_max && row.flags & OVERFLOWN == 0 {
                 row.flags |= OVERFLOWN;
@@ -300,6 +301,12 @@ impl Outboxes {
         }
         self.append(conn, |out| out.extend_from_slice(&ready));
         some_left
+    }
+
+    /// The ticket that the last of the held answers of `conn` waits for.
+    pub fn last_held_ticket(&self, conn: ConnId) -> Option<u64> {
+        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
+        row.held.as_ref()?.0.back().map(|held| held.ticket)
     }
 
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {

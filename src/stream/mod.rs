@@ -220,6 +220,27 @@ impl Negotiation {
         matches!(self.stage, Stage::Known(_))
     }
 
+    /// Whether somebody has logged in, or is just about to, as this bare JID.
+    #[must_use]
+    pub fn is_of(&self, bare: &str) -> bool {
+        let tried = match &self.state {
+            State::Exchanging(running) => running.localpart.as_deref(),
+            State::Hashing(hashing) => match &**hashing {
+                Hashing::Sasl(running) => running.localpart.as_deref(),
+                Hashing::IqAuth(attempt) => attempt.localpart.as_deref(),
+            },
+            _ => None,
+        };
+        let known = match (&self.state, &self.stage) {
+            (State::Confirming(account), _) => Some(&**account),
+            (_, Stage::Known(account)) => Some(account),
+            (State::Binding(pending), _) => Some(&pending.account),
+            _ => None,
+        };
+        known.is_some_and(|account| account.jid.as_str() == bare)
+            || tried.zip(self.domain()).is_some_and(|(localpart, domain)| bare.split_once('@') == Some((localpart, domain)))
+    }
+
     /// Whether a session is bound: time for [`Negotiation::into_bound`].
     #[must_use]
     pub fn is_bound(&self) -> bool {
