@@ -202,7 +202,7 @@ class Server:
 
 class Stonechat(Server):
     name = "stonechat"
-    can = {"2002", "alpn", "external", "resume", "sha256"}
+    can = {"2002", "alpn", "external", "plus", "resume", "sha256"}
 
     def __init__(self, folder, program):
         super().__init__(folder)
@@ -239,6 +239,15 @@ addresses = ["127.0.0.1:{self.direct}", "[::1]:{self.direct}"]
         self.launch([self.program])
         for name in PASSWORDS:
             self.user(name)
+
+
+class FirstStart(Stonechat):
+    """The server as a newcomer has it: no configuration, the usual ports, a certificate of its own making."""
+
+    def start(self):
+        self.starttls, self.direct = 5222, 5223
+        self.launch([self.program])
+        shutil.copy(self.folder / "stonechat-data" / "certificates" / "localhost.pem", self.folder / "ca.pem")
 
 
 class Prosody(Server):
@@ -436,6 +445,9 @@ def cases():
         ("@xmpp/client, STARTTLS, SCRAM-SHA-1", "", lambda w: w.login("xmpp.js", "alice", "SCRAM-SHA-1")),
         ("@xmpp/client, STARTTLS, PLAIN", "", lambda w: w.login("xmpp.js", "alice", "PLAIN")),
         ("@xmpp/client, direct TLS, SCRAM-SHA-1", "", lambda w: w.login("xmpp.js", "alice", "SCRAM-SHA-1", tls="direct")),
+        ("@xmpp/client, STARTTLS, SCRAM-SHA-256-PLUS with OpenSSL's tls-exporter", "plus", lambda w: w.login("xmpp.js", "alice", "SCRAM-SHA-256-PLUS")),
+        ("@xmpp/client, direct TLS, SCRAM-SHA-1-PLUS with OpenSSL's tls-exporter", "plus", lambda w: w.login("xmpp.js", "bob", "SCRAM-SHA-1-PLUS", tls="direct")),
+        ("@xmpp/client, SCRAM-SHA-256-PLUS with a wrong password", "plus", lambda w: w.refused("xmpp.js", "carol", mechanism="SCRAM-SHA-256-PLUS", password="wrong")),
         ("@xmpp/client, a wrong password", "", lambda w: w.refused("xmpp.js", "carol", password="wrong")),
         ("libstrophe, STARTTLS, its best", "sha256", lambda w: w.login("libstrophe", "alice", used=scram)),
         ("libstrophe, direct TLS", "sha256", lambda w: w.login("libstrophe", "alice", used=scram, tls="direct")),
@@ -465,6 +477,40 @@ def cases():
     ]
 
 
+def first_start(program):
+    """What a newcomer does, and what a supervisor does later: start, add users, talk, stop, start again."""
+    for port in (5222, 5223):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise Missing(f"port {port} is taken")
+    with tempfile.TemporaryDirectory(prefix="stonechat-first-start-") as scratch:
+        server = FirstStart(Path(scratch), program)
+        world = World(server, Path(scratch))
+        try:
+            with world.stack:
+                server.start()
+                for name in ("alice", "bob"):
+                    server.user(name)
+                world.talk(("xep-0035", "alice", {"tls": "2002"}), ("slixmpp", "bob", {}))
+                # SIGTERM tells every stream why, and ends with 0.
+                told = Client(world, "xep-0035", "alice", "answer", tls="2002")
+                told.says("bound")
+                if server.stop() != 0:
+                    raise Failed(f"SIGTERM: the server ended with {server.process.returncode}\n{server.tail()}")
+                told.process.wait(CASE_SECONDS_MAX)
+                told.errors.seek(0)
+                if "system-shutdown" not in told.errors.read():
+                    raise told.failure("was not told of the shutdown")
+                # The same users, the same certificate.
+                before = (server.folder / "ca.pem").read_bytes()
+                server.start()
+                if (server.folder / "ca.pem").read_bytes() != before:
+                    raise Failed("the second start made another certificate")
+                world.login("slixmpp", "alice", "SCRAM-SHA-256", tls="direct")
+        finally:
+            server.stop()
+
+
 def resume(version):
     """Two connections, the second with the first's ticket."""
 
@@ -477,7 +523,7 @@ def resume(version):
     return play
 
 
-def play(world, name, needs, act, verbose):
+def play(world, name, needs, act):
     """Plays one case; True, False, or None if it was skipped."""
     began = time.monotonic()
     verdict, detail = True, ""
@@ -491,7 +537,7 @@ def play(world, name, needs, act, verbose):
             verdict, detail = None, str(fault)
         except (Failed, subprocess.SubprocessError, OSError) as fault:
             verdict, detail = False, str(fault)
-        if world.server.process.poll() is not None:
+        if world.server.process.poll() is not None:  # Whatever the case was: no client may end the server.
             verdict, detail = False, f"the server ended with {world.server.process.returncode}\n{world.server.tail()}"
     word = {True: "pass", False: "FAIL", None: "skip"}[verdict]
     print(f"{word}  {time.monotonic() - began:5.1f} s  {name}" + (f"  ({detail})" if verdict is None else ""), flush=True)
@@ -516,9 +562,10 @@ def main():
         try:
             server.start()
             world = World(server, folder)
-            for name, needs, act in cases():
+            last = ("a first start without configuration", "2002", lambda w: first_start(server.program))
+            for name, needs, act in [*cases(), last]:
                 if args.only in name:
-                    verdicts.append(play(world, name, needs, act, args.verbose))
+                    verdicts.append(play(world, name, needs, act))
         except Failed as fault:
             print(fault)
             verdicts.append(False)

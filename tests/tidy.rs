@@ -464,6 +464,35 @@ fn bounds_are_explained() {
     );
 }
 
+/// The names in a manifest's tables of dependencies.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies]");
+        } else if let Some((name, value)) = line.split_once('=').filter(|_| inside && !line.starts_with(['#', ' '])) {
+            // A renamed crate is known to the registry by its own name.
+            let renamed = value.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
+            found.push(renamed.unwrap_or(name.trim()));
+        }
+    }
+    found
+}
+
+#[test]
+fn dependencies_have_their_reasons() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (manifest, reasons) = (read("Cargo.toml"), read("docs/dependencies.md"));
+    let missing: Vec<&str> =
+        dependencies(&manifest).into_iter().filter(|name| !reasons.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/dependencies.md says nothing of {missing:?}");
+    let sample =
+        "[dependencies]\na = \"1\"\nb = { package = \"c\" }\n[lib]\nname = \"d\"\n[dev-dependencies]\ne = \"1\"";
+    assert_eq!(dependencies(sample), ["a", "c", "e"]);
+}
+
 #[test]
 fn stripping_leaves_code_alone() {
     for (text, code) in [

@@ -3,14 +3,13 @@
 //! A binary of its own, because it replaces the allocator. Only calls into the server's side are
 //! counted, so the client in the same process does not matter.
 
-// A counting allocator cannot be written without it; it only passes calls on.
-#![allow(unsafe_code)]
-
+#[path = "common/counting.rs"]
+mod counting;
 mod tls_common;
 
+use counting::{allocations, counted, live_blocks, live_bytes};
+
 use rustls::version::{TLS12, TLS13};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::Write as _;
 use stonechat::transport::{Tls, TlsEvent};
 use tls_common::{Ca, ClientSettings, World};
@@ -21,59 +20,6 @@ const IDLE_BYTES_MAX: usize = 3700;
 const PAIRS: usize = 20;
 /// AWS-LC keeps its keys on the C heap, where this allocator does not see them; ring's are all seen.
 const SEES_ALL: bool = cfg!(feature = "ring");
-
-struct Counting;
-
-thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
-    static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
-    static LIVE_BLOCKS: Cell<isize> = const { Cell::new(0) };
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn note(bytes: isize, blocks: isize) {
-    // A thread that is ending has no cells any more, and is none that we measure.
-    let counted = COUNTED.try_with(Cell::get).unwrap_or(false);
-    if counted {
-        let _ = LIVE_BYTES.try_with(|live| live.set(live.get() + bytes));
-        let _ = LIVE_BLOCKS.try_with(|live| live.set(live.get() + blocks));
-        if bytes > 0 {
-            let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        }
-    }
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize, 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize), -1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size as isize - layout.size() as isize, 0);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Runs `work` with its allocations counted.
-fn counted<T>(work: impl FnOnce() -> T) -> T {
-    COUNTED.set(true);
-    let result = work();
-    COUNTED.set(false);
-    result
-}
 
 struct Measured {
     server: Box<Tls>,
@@ -147,21 +93,21 @@ fn idle_connections_are_small() {
         // What is made once (lazy statics of the provider) is not per connection.
         let mut warm = Measured::new(domains, &client);
         warm.echo(b"warm");
-        let (bytes, blocks) = (LIVE_BYTES.get(), LIVE_BLOCKS.get());
+        let (bytes, blocks) = (live_bytes(), live_blocks());
         let mut pairs: Vec<Measured> = (0..PAIRS).map(|_| Measured::new(domains, &client)).collect();
         for pair in &mut pairs {
             // Long enough to be cut in pieces on the way, so that a tail was saved in between.
             pair.echo(&[b'x'; 3000]);
         }
-        let bytes = (LIVE_BYTES.get() - bytes) as usize / PAIRS;
-        let blocks = (LIVE_BLOCKS.get() - blocks) as usize / PAIRS;
+        let bytes = (live_bytes() - bytes) as usize / PAIRS;
+        let blocks = (live_blocks() - blocks) as usize / PAIRS;
         println!("tls_idle/{name} bytes={bytes} blocks={blocks}");
         assert!(bytes <= IDLE_BYTES_MAX + extra, "{name}: {bytes} bytes in {blocks} blocks");
         let told = size_of::<Tls>() + pairs[0].server.heap_bytes();
         assert!(!SEES_ALL || told.abs_diff(bytes) * 10 < bytes, "{name}: says {told}, holds {bytes}");
-        let freed = LIVE_BYTES.get();
+        let freed = live_bytes();
         counted(|| pairs.into_iter().for_each(|pair| drop(pair.server)));
-        assert!(freed - LIVE_BYTES.get() >= (bytes * PAIRS) as isize, "{name}: all of it is given back");
+        assert!(freed - live_bytes() >= (bytes * PAIRS) as isize, "{name}: all of it is given back");
     }
 }
 
@@ -176,7 +122,7 @@ fn a_handshake_under_way_holds_what_it_says() {
         let client = ClientSettings::versions(&world.ca, &[version]);
         Measured::new(&domains, &client);
         for (step, hello) in [("silent", false), ("half", true)] {
-            let before = LIVE_BYTES.get();
+            let before = live_bytes();
             let (mut plain, mut out) = (Vec::with_capacity(1024), Vec::with_capacity(64 * 1024));
             let mut server = counted(|| Box::new(domains.session(Some(DOMAIN), false).unwrap()));
             if hello {
@@ -184,7 +130,7 @@ fn a_handshake_under_way_holds_what_it_says() {
                 client.connect(DOMAIN).write_tls(&mut wire).unwrap();
                 counted(|| server.feed(&mut wire, &mut plain, &mut out)).unwrap();
             }
-            let bytes = (LIVE_BYTES.get() - before) as usize;
+            let bytes = (live_bytes() - before) as usize;
             let told = size_of::<Tls>() + server.heap_bytes();
             println!("tls_handshaking/{name}_{step} bytes={bytes} told={told}");
             assert!(
@@ -204,12 +150,12 @@ fn a_message_allocates_what_the_library_does() {
     for _ in 0..10 {
         pair.echo(b"warm");
     }
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     const MESSAGES: usize = 100;
     for _ in 0..MESSAGES {
         pair.echo(&[b'x'; 300]);
     }
-    let per_message = (ALLOCATIONS.get() - before) as f64 / MESSAGES as f64;
+    let per_message = (allocations() - before) as f64 / MESSAGES as f64;
     println!("tls_echo allocations={per_message}");
     assert!(per_message <= 2.0, "{per_message}");
 }

@@ -319,3 +319,48 @@ fn verdicts_documents_and_relayed_documents_agree() {
     }
     assert!(accepted > rounds / 6 && gaps < rounds / 50, "{accepted} accepted, {gaps} gaps, {rounds} rounds");
 }
+
+/// Everything that comes out but white space, by place; the last is a fault or what is left over.
+fn outcome(bytes: &[u8], mut next_read: impl FnMut() -> usize) -> Vec<(usize, Result<Step, XmlError>)> {
+    let (mut scan, mut ns, mut expect) = (Scan::default(), StreamNs::new(), Expect::Header);
+    let (mut item, mut read, mut found) = (0, 0, Vec::new());
+    loop {
+        let step = scan.step(&bytes[item..read], expect, &ns, &LIMITS);
+        let len = match step {
+            Ok(Step::Incomplete) if read < bytes.len() => {
+                read = (read + next_read()).min(bytes.len());
+                continue;
+            }
+            Ok(Step::Header { len }) => {
+                ns = StreamNs::from_header(scan.head(), &bytes[item..read]);
+                expect = Expect::Frames;
+                len
+            }
+            Ok(Step::Frame { len } | Step::StreamEnd { len } | Step::Whitespace { len }) => len,
+            Ok(Step::Incomplete) | Err(_) => {
+                found.push((item, step));
+                return found;
+            }
+        };
+        if !matches!(step, Ok(Step::Whitespace { .. })) {
+            found.push((item, step));
+        }
+        item += len;
+    }
+}
+
+#[test]
+fn cuts_change_nothing() {
+    let mut random = Random(0x35);
+    for round in 0..6_000 {
+        let header = HEADERS[random.below(HEADERS.len())];
+        let mut frame = FRAMES[random.below(FRAMES.len())].as_bytes().to_vec();
+        (0..random.below(4)).for_each(|_| mutate(&mut frame, &mut random));
+        let bytes = [header.as_bytes(), &frame, END].concat();
+        let whole = outcome(&bytes, || bytes.len());
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(outcome(&bytes, || 1), whole, "round {round}, byte by byte: {text:?}");
+        let seeded = outcome(&bytes, || 1 + random.below(40));
+        assert_eq!(seeded, whole, "round {round}, seeded: {text:?}");
+    }
+}

@@ -80,7 +80,8 @@ impl Bench {
             None => server::describe(&options.server),
         };
         let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64);
-        let machine = Row::new("machine").text("server", &subject).whole("cores", cores);
+        let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let machine = Row::new("machine").text("server", &subject).text("build", build).whole("cores", cores);
         let machine = machine.text("processor", &process::processor()).text("kernel", &process::kernel_release());
         report.add(machine.whole("descriptors", process::descriptor_limit().0));
         report.table("machine");

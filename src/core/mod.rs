@@ -301,6 +301,9 @@ impl Core {
             ("heap_bytes", self.heap_bytes()),
         ];
         counters.extend(sizes.map(|(name, value)| (name.to_owned(), value as u64)));
+        let logins = self.throttle.totals();
+        counters.insert("logins".into(), logins.good);
+        counters.insert("logins_failed".into(), logins.failed);
         counters.insert("commits".into(), store.commits);
         counters.insert("commits_failed".into(), store.commits_failed);
         counters

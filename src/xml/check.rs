@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Every phase remembers where it stands, so a tag cut anywhere is never read twice. What needs the whole tag
-//! (bound prefixes, expanded names) is judged at its `>`.
+//! (bound prefixes, expanded names) is `scope`'s question at its `>`.
 //!
-//! XML 1.0 productions [39] to [44]; Namespaces in XML 1.0 §3 to §6.
+//! XML 1.0 productions [39] to [44]; Namespaces in XML 1.0 §4.
 
 use super::chars;
 use super::error::XmlError;
@@ -15,7 +15,6 @@ use super::framer::{Cx, Expect, Flow, Open, Phase, Scan, Step, at};
 use super::head::{Attr, Name, Span};
 use super::names::{self, NAME, START, class};
 use super::ns::{self, Binding, NsRef};
-use super::unescape::Meaning;
 
 impl Scan {
     /// A `<` at the cursor that begins an open tag.
@@ -244,25 +243,13 @@ impl Scan {
     fn keep_attribute(&mut self, cx: Cx<'_>) -> Result<(), XmlError> {
         let len = self.pos - 1 - self.value;
         let value = Span { start: at(self.value), len: at(len) };
-        let attr = Attr { name: self.name, value };
+        let attr = Attr { name: self.name, value, ns_id: 0 };
         if let Some(prefix) = ns::declared_prefix(attr.name, cx.bytes) {
-            self.declare(cx, Binding { prefix, uri: value })?;
+            self.declare(cx, Binding { prefix, uri: value, id: 0 })?;
         } else if attr.name.prefix_len != 0 {
             self.prefixed_attrs += 1;
         }
         self.attrs.push(attr);
-        Ok(())
-    }
-
-    fn declare(&mut self, cx: Cx<'_>, binding: Binding) -> Result<(), XmlError> {
-        let offset = at(self.pos - 1);
-        if ns::is_forbidden(binding.prefix.of(cx.bytes), binding.uri.of(cx.bytes)) {
-            return Err(XmlError::NamespaceFault { offset });
-        }
-        if self.bindings.len() >= usize::from(cx.limits.namespaces_max) {
-            return Err(XmlError::TooManyNamespaces { offset });
-        }
-        self.bindings.push(binding);
         Ok(())
     }
 
@@ -307,76 +294,12 @@ impl Scan {
             && self.head.is(cx.bytes, cx.ns, ns::STREAMS, "stream")
     }
 
-    /// Declarations in scope outside the tag at the cursor.
-    fn scope_outside(&self) -> u16 {
-        let is_own = |binding: &&Binding| binding.prefix.start as usize > self.tag;
-        let own = self.bindings.iter().rev().take_while(is_own).count();
-        (self.bindings.len() - own) as u16
-    }
-
     fn keep_head(&mut self, ns: NsRef, is_empty: bool) {
         self.head.name = self.element;
         self.head.ns = ns;
         self.head.tag_end = at(self.pos);
         self.head.is_empty = is_empty;
         std::mem::swap(&mut self.head.attrs, &mut self.attrs);
-    }
-
-    /// Where the prefix of an element's or attribute's name is bound.
-    fn resolve(&mut self, cx: Cx<'_>, name: Name) -> Result<NsRef, XmlError> {
-        let prefix = name.prefix(cx.bytes);
-        let is_wanted = |binding: &&Binding| {
-            binding.prefix.len == u32::from(name.prefix_len) && binding.prefix.of(cx.bytes) == prefix
-        };
-        if let Some(binding) = self.bindings.iter().rev().find(is_wanted) {
-            return Ok(NsRef::Frame(binding.uri));
-        }
-        match prefix {
-            b"" => self.head.leans_on_default = true,
-            b"xml" => return Ok(NsRef::Xml),
-            _ if cx.expect == Expect::Header || cx.ns.lookup_bytes(prefix).is_none() => {
-                return Err(XmlError::NamespaceFault { offset: at(self.pos) });
-            }
-            _ => self.lean_on(cx.bytes, name.prefix_span()),
-        }
-        Ok(NsRef::Header)
-    }
-
-    /// Remembers that the frame uses a prefix of the stream header.
-    fn lean_on(&mut self, bytes: &[u8], prefix: Span) {
-        if !self.head.header_prefixes.iter().any(|known| known.of(bytes) == prefix.of(bytes)) {
-            self.head.header_prefixes.push(prefix);
-        }
-    }
-
-    /// Prefixed attributes: each prefix is bound, and no two have the same expanded name.
-    fn resolve_attributes(&mut self, cx: Cx<'_>) -> Result<(), XmlError> {
-        for index in 0..self.attrs.len() {
-            let Some(&attr) = self.attrs.get(index) else { break };
-            if attr.name.prefix_len == 0 || attr.name.prefix(cx.bytes) == b"xmlns" {
-                continue;
-            }
-            let ns = self.resolve(cx, attr.name)?;
-            if self.prefixed_attrs > 1 {
-                self.refuse_repeated_expanded_name(cx, index, ns)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `p:a` and `q:a` are one attribute if both prefixes are bound to one namespace.
-    fn refuse_repeated_expanded_name(&mut self, cx: Cx<'_>, index: usize, ns: NsRef) -> Result<(), XmlError> {
-        let bytes = cx.bytes;
-        for earlier in 0..index {
-            let (Some(&a), Some(&b)) = (self.attrs.get(earlier), self.attrs.get(index)) else { break };
-            let is_candidate = a.name.prefix_len != 0
-                && a.name.local(bytes) == b.name.local(bytes)
-                && a.name.prefix(bytes) != b"xmlns";
-            if is_candidate && same_ns(cx, (self.resolve(cx, a.name)?, a.name), (ns, b.name)) {
-                return Err(XmlError::DuplicateAttribute { offset: at(self.pos) });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -404,14 +327,4 @@ enum Between {
     End,
     Empty,
     Starved,
-}
-
-/// Whether two resolved names have the same namespace.
-fn same_ns(cx: Cx<'_>, a: (NsRef, Name), b: (NsRef, Name)) -> bool {
-    let meaning = |(ns, name): (NsRef, Name)| match ns {
-        NsRef::Frame(span) => Meaning::of_value(span.of(cx.bytes)),
-        NsRef::Header => Meaning::verbatim(cx.ns.lookup_bytes(name.prefix(cx.bytes)).unwrap_or("")),
-        NsRef::Xml => Meaning::verbatim(ns::XML),
-    };
-    meaning(a).eq(meaning(b))
 }

@@ -128,7 +128,7 @@ pub struct Scan {
     /// Where the attribute value under the cursor began, and its quote.
     pub(super) value: usize,
     pub(super) quote: u8,
-    /// Whether the last attribute of the tag has a prefix other than `xmlns`; so does any before it.
+    /// How many attributes of the tag under the cursor have a prefix other than `xmlns`.
     pub(super) prefixed_attrs: u16,
     pub(super) elements: u32,
     pub(super) head: Head,

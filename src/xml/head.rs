@@ -72,6 +72,8 @@ pub(super) struct Attr {
     pub(super) name: Name,
     /// The raw value between the quotes.
     pub(super) value: Span,
+    /// Equal for equal namespaces; 0 for an attribute without prefix, or the only one with.
+    pub(super) ns_id: u32,
 }
 
 /// A direct child of the top element.
@@ -184,9 +186,9 @@ impl Head {
     }
 
     fn bindings<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Binding> + use<'a> {
-        self.attrs
-            .iter()
-            .filter_map(|attr| declared_prefix(attr.name, bytes).map(|prefix| Binding { prefix, uri: attr.value }))
+        self.attrs.iter().filter_map(|attr| {
+            declared_prefix(attr.name, bytes).map(|prefix| Binding { prefix, uri: attr.value, id: 0 })
+        })
     }
 
     /// The direct children, the first [`CHILDREN_KEPT_MAX`] of them.

@@ -1,10 +1,11 @@
 //! XML as XMPP uses it: judged byte by byte, relayed as it came, parsed only where it must be understood.
 //!
 //! ```text
-//!                    ┌── framer: where an item ends ──┐
-//! stream's bytes ──▶ Scan: one resumable pass         ├──▶ Step + Head ──▶ relay: bytes for another stream
-//!                    └── check: every byte is allowed ┘         └───────▶ Tree: a payload to understand
-//!                                                                Writer ──▶ bytes of our own
+//! bytes ──▶ Scan ── one resumable pass ─────────────▶ Step + Head ──▶ relay   the frame for another stream
+//!             framer   where an item ends                         └─▶ Tree    a payload to be understood
+//!             check    tags and attributes
+//!             scope    namespaces                       Writer ──▶ bytes of our own
+//!             text     text, CDATA, references
 //! ```
 //!
 //! [`Scan`] is the only judge. xml5ever, inside [`Tree`], consumes what `Scan` has accepted and judges nothing:
@@ -22,6 +23,7 @@ mod head;
 mod names;
 mod ns;
 mod relay;
+mod scope;
 mod text;
 mod tree;
 mod unescape;

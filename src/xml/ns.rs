@@ -103,6 +103,15 @@ impl StreamNs {
         }
     }
 
+    /// The place of the first namespace declared that `is_wanted`.
+    pub(super) fn position(&self, is_wanted: impl Fn(&str) -> bool) -> Option<usize> {
+        match &self.0 {
+            Scope::Unopened => None,
+            Scope::Standard => [CLIENT, STREAMS].iter().position(|uri| is_wanted(uri)),
+            Scope::Declared(declared) => declared.bindings.iter().position(|(_, uri)| is_wanted(uri)),
+        }
+    }
+
     /// A prefix under which the header bound `uri`; the default namespace does not count.
     #[must_use]
     pub fn prefix_of(&self, uri: &str) -> Option<&str> {
@@ -181,6 +190,8 @@ pub(super) struct Binding {
     pub(super) prefix: Span,
     /// The raw attribute value.
     pub(super) uri: Span,
+    /// Equal for equal namespaces; 0 as long as nobody has asked.
+    pub(super) id: u32,
 }
 
 /// Whether the raw attribute value means exactly `text`, which holds neither white space nor `&`.

@@ -9,8 +9,6 @@ use std::borrow::Cow;
 /// Where a piece of raw text stood, which decides what white space becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nowhere: it is the meaning already.
-    Verbatim,
     /// Between tags: CRLF and CR become LF.
     Text,
     /// In an attribute value: CRLF, CR, LF and tab become a space.
@@ -33,11 +31,6 @@ impl<'a> Meaning<'a> {
     pub(super) fn of_value(raw: &'a [u8]) -> Self {
         Self::new(raw, Place::Value)
     }
-
-    /// Text that means itself.
-    pub(super) fn verbatim(text: &'a str) -> Self {
-        Self { rest: text, place: Place::Verbatim }
-    }
 }
 
 impl Iterator for Meaning<'_> {
@@ -48,7 +41,6 @@ impl Iterator for Meaning<'_> {
         let mut meant = chars.next()?;
         let mut rest = chars.as_str();
         match (meant, self.place) {
-            (_, Place::Verbatim) => {}
             ('&', _) => {
                 if let Some((c, len)) = reference(self.rest.as_bytes()) {
                     (meant, rest) = (c, self.rest.get(len..).unwrap_or(""));

@@ -212,6 +212,7 @@ def talk(stream, args):
     while True:
         stanza = stream.next()
         expect(stanza is not None, "the server ended the stream")
+        expect(stanza.tag != f"{{{STREAMS}}}error", f"a stream error came: {ET.tostring(stanza).decode()}")
         kind = stanza.tag.removeprefix("{jabber:client}")
         expect(stanza.get("type") != "error", f"an error came: {ET.tostring(stanza).decode()}")
         if kind == "iq" and stanza.get("id") == "ping":

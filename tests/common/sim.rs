@@ -70,6 +70,7 @@ pub(crate) struct Setup {
     pub(crate) anonymous: bool,
     pub(crate) client_certificate: Option<Vec<String>>,
     pub(crate) seed: u64,
+    pub(crate) resources_max: usize,
 }
 
 impl Default for Setup {
@@ -84,6 +85,7 @@ impl Default for Setup {
             anonymous: false,
             client_certificate: None,
             seed: 0x5222,
+            resources_max: 4,
         }
     }
 }
@@ -126,7 +128,7 @@ pub(crate) fn settings() -> Settings {
         elements_max: elements,
     };
     Settings {
-        admission: AdmissionLimits { connections_max: 1000, connections_per_address_max: 100 },
+        admission: AdmissionLimits { connections_max: 2000, connections_per_address_max: 2000 },
         outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
         xml_before_login: xml(10_000, 32),
         xml: xml(64 * 1024, 4096),
@@ -176,7 +178,8 @@ impl Sim {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
         let domains = Domains::new(list, tls);
-        let core = Core::new(settings(), domains, [3; 32], Random::seeded(setup.seed));
+        let settings = Settings { resources_per_account_max: setup.resources_max, ..settings() };
+        let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         for (address, password) in &setup.accounts {
             add_account(&mut *engine, address, password);
@@ -184,6 +187,37 @@ impl Sim {
         let now = Now { mono_ms: 1_000, unix_ms: NOW_S * 1000 };
         let (clients, current) = (BTreeMap::new(), String::new());
         Self { core, engine, now, clients, current, direct: setup.direct, chain }
+    }
+
+    /// The connection of a client.
+    pub(crate) fn conn(&self, client: &str) -> ConnId {
+        self.clients[client].id.unwrap()
+    }
+
+    /// Takes a client through RFC 6120 and STARTTLS (or what the setup's listener has instead) to a session.
+    pub(crate) fn log_in(&mut self, client: &str, user: &str, password: &str, resource: &str) -> ConnId {
+        const HEADER: &[u8] = b"<stream:stream to='localhost' version='1.0' xmlns='jabber:client' \
+            xmlns:stream='http://etherx.jabber.org/streams'>";
+        self.select(client);
+        if !self.direct {
+            self.send(HEADER);
+            self.send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+            self.flip();
+        }
+        self.send(HEADER);
+        let plain = stonechat::sasl::base64::encode(format!("\0{user}\0{password}").as_bytes());
+        self.send(
+            format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>").as_bytes(),
+        );
+        self.send(HEADER);
+        let bind = format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>{resource}</resource></bind></iq>"
+        );
+        self.send(bind.as_bytes());
+        let said = String::from_utf8(self.received()).unwrap();
+        assert!(said.contains(&format!("{user}@localhost/{resource}")), "{said}");
+        self.conn(client)
     }
 
     fn client(&mut self) -> &mut Client {
@@ -280,7 +314,7 @@ impl Sim {
         !reads.is_empty()
     }
 
-    fn info(&self) -> TlsInfo {
+    pub(crate) fn info(&self) -> TlsInfo {
         TlsInfo {
             sni: None,
             alpn: self.direct,

@@ -5,11 +5,11 @@ use crate::sasl::ScramHash;
 use crate::sasl::client::{ClientBinding, ScramClient};
 use crate::stream::CloseHow;
 
-const MECHANISMS: &str = "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>\
-    <channel-binding type='tls-server-end-point'/><channel-binding type='tls-exporter'/></sasl-channel-binding>\
-    <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism>\
-    <mechanism>SCRAM-SHA-1-PLUS</mechanism><mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism>\
-    <mechanism>PLAIN</mechanism></mechanisms>";
+const MECHANISMS: &str = "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>\
+    <mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1-PLUS</mechanism>\
+    <mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism></mechanisms>\
+    <sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-server-end-point'/>\
+    <channel-binding type='tls-exporter'/></sasl-channel-binding>";
 
 /// RFC 6120 §9.1, with the mechanisms of our time.
 #[test]

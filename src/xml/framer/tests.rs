@@ -30,6 +30,24 @@ fn bytes_that_trickle_in_are_not_read_again() {
     }
 }
 
+/// Thirty namespaces that differ in their last byte only, and a thousand tags that use all: minutes of work if
+/// namespaces were compared for each pair of attributes.
+#[test]
+fn many_attributes_of_one_name_in_long_namespaces() {
+    let long = format!("&amp;{}", "u".repeat(200));
+    let tag = |n: u32| format!("<a{n} xmlns:p{n}='{long}{n}'>");
+    let open: String = (10..40).map(tag).collect();
+    let close: String = (10..40).rev().map(|n| format!("</a{n}>")).collect();
+    let attrs: String = (10..40).map(|n| format!(" p{n}:b=''")).collect();
+    let frame = format!("{open}{}{close}", format!("<c{attrs}/>").repeat(1_000));
+    let mut scan = Scan::default();
+    let step = scan.step(frame.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+    assert_eq!(step, Ok(Step::Frame { len: frame.len() }));
+    let twice = format!("{open}<c{attrs} xmlns:q='&#38;{}39' q:b=''/>{close}", "u".repeat(200));
+    let step = scan.step(twice.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+    assert!(matches!(step, Err(XmlError::DuplicateAttribute { .. })), "{step:?}");
+}
+
 #[test]
 fn a_restart_forgets_half_an_item_and_a_fault() {
     let (mut scan, ns) = (Scan::default(), StreamNs::standard());
@@ -62,4 +80,21 @@ fn an_idle_scan_holds_no_heap_and_a_used_one_not_more_than_its_bounds_allow() {
         + usize::from(NAMESPACES_MAX) * (size_of::<Binding>() + size_of::<Span>());
     assert!(scan.heap_bytes() <= columns, "{} > {columns}", scan.heap_bytes());
     assert!(columns < 6 * 1024 && size_of::<Scan>() <= 384, "{columns} {}", size_of::<Scan>());
+}
+
+/// A client that opens a stream inside its stream waits for an answer: it must not wait for an end tag.
+#[test]
+fn a_header_among_frames_is_seen_at_once() {
+    let mut scan = Scan::default();
+    let streams = "http://etherx.jabber.org/streams";
+    for header in
+        ["<stream:stream to='a'>".to_owned(), format!("<s:stream xmlns:s='{streams}'>"), format!("<stream xmlns='{streams}'>")]
+    {
+        let step = scan.step(header.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+        assert_eq!(step, Ok(Step::Header { len: header.len() }), "{header}");
+    }
+    for frame in ["<stream:stream/>", "<stream></stream>", "<a><stream:stream></stream:stream></a>"] {
+        let step = scan.step(frame.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+        assert_eq!(step, Ok(Step::Frame { len: frame.len() }), "{frame}");
+    }
 }
