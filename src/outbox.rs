@@ -318,6 +318,12 @@ impl Outboxes {
         some_left
     }
 
+    /// The ticket that the last of the held answers of `conn` waits for.
+    pub fn last_held_ticket(&self, conn: ConnId) -> Option<u64> {
+        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
+        row.held.as_ref()?.0.back().map(|held| held.ticket)
+    }
+
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {
         let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
         row.held.as_ref()?.0.front().map(|held| held.deadline_ms)

@@ -24,6 +24,7 @@ impl Core {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
             }
+            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() => self.end_delayed(id, condition, now),
             Phase::Negotiating(_) => {
                 let input = match condition {
                     StreamCondition::SystemShutdown => Input::Shutdown,
@@ -45,6 +46,21 @@ impl Core {
             }
             Phase::Closing { .. } | Phase::Taken => {}
         }
+    }
+
+    /// Ends a stream whose last answer is still held back. The automaton is ahead of what the peer has seen, so the
+    /// error is written here, in the stream that the peer knows; the answer is not given at all.
+    fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
+        let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
+        if negotiating.automaton.is_closing() {
+            return;
+        }
+        let version_1 = negotiating.automaton.is_version_1();
+        self.outboxes.append_last(id, |out| {
+            write_stream_error(out, version_1, condition, None, None);
+            write_stream_end(out);
+        });
+        self.begin_closing(id, now);
     }
 
     /// The peer has ended a bound stream: so do we.
@@ -113,8 +129,11 @@ impl Core {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
             }
-            Phase::Negotiating(_) => {
+            Phase::Negotiating(negotiating) => {
                 log::debug!("{id}: no session in time");
+                if negotiating.delayed.is_some() {
+                    return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
+                }
                 let _parked = self.negotiate(id, Input::Timeout, now);
             }
             Phase::Closing { .. } => {

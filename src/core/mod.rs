@@ -220,8 +220,9 @@ impl Core {
 
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
+        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.flags.has(Flags::TELL_DRAINED) {
+        if conn.flags.has(Flags::TELL_DRAINED) && !is_holding {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }

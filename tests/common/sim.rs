@@ -318,7 +318,7 @@ impl Sim {
         !reads.is_empty()
     }
 
-    fn info(&self) -> TlsInfo {
+    pub(crate) fn info(&self) -> TlsInfo {
         TlsInfo {
             sni: None,
             alpn: self.direct,
