@@ -71,18 +71,29 @@ impl Server {
     }
 }
 
-/// Raises the process's limit of descriptors to what the system allows it; returns the limit in force,
-/// `None` for no limit. For the program: a host that embeds the server decides for itself.
-pub fn raise_descriptor_limit() -> Option<u64> {
+/// Makes the process a server's own, before it starts: one arena for all threads, as many descriptors as
+/// the system allows. For the program; a host that embeds the server decides for itself.
+pub fn settle_process() {
+    crate::sys::share_one_arena();
+    raise_descriptor_limit();
+}
+
+/// Gives back what only the start needed: the memory of what was read, and pages of the code that read it.
+/// For the program, once it listens.
+pub fn forget_start() {
+    crate::sys::give_memory_back();
+    crate::sys::forget_code_pages();
+}
+
+fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
-        return limit.current;
+        return;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         Ok(()) => log::info!("descriptors: {} instead of {}", said(limit.maximum), said(limit.current)),
         Err(error) => log::warn!("descriptors: the limit stays {}: {error}", said(limit.current)),
     }
-    getrlimit(Resource::Nofile).current
 }
 
 fn said(limit: Option<u64>) -> String {
