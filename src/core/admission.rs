@@ -89,7 +89,7 @@ impl Admission {
     ///
     /// [`Refused`]: close the socket without a word.
     pub(super) fn admit(&mut self, address: AddressKey, now_ms: u64) -> Result<(), Refused> {
-        if self.total >= self.limits.connections_max {
+        if self.is_full() {
             return Err(Refused::Full);
         }
         if address != AddressKey::LOOPBACK {
@@ -141,6 +141,11 @@ impl Admission {
         self.forget_refilled(now_ms);
         self.paces.shrink_to_fit();
         self.by_address.shrink_to_fit();
+    }
+
+    /// Whether nobody can be let in until somebody leaves.
+    pub(super) fn is_full(&self) -> bool {
+        self.total >= self.limits.connections_max
     }
 
     /// A connection that was let in has gone.
