@@ -332,6 +332,11 @@ impl Core {
         self.conns.len()
     }
 
+    /// Whether there is no place left: who comes now does better to wait in the kernel's queue.
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
+    }
+
     /// One more than the highest slot that a connection has.
     pub fn slots(&self) -> usize {
         self.conns.slots()
