@@ -22,7 +22,14 @@ use crate::xml::{self, Head, Tree};
 pub(super) struct Pending {
     id: Box<str>,
     form: Form,
-    account: Account,
+    pub(super) account: Account,
+}
+
+impl Pending {
+    /// Whether it is a session of this account, a bare JID.
+    pub(super) fn is_for(&self, bare: &str) -> bool {
+        self.account.jid.as_str() == bare
+    }
 }
 
 /// What the result looks like.

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 pub(super) struct Attempt {
     pub(super) exchange: Exchange,
     id: Box<str>,
-    localpart: Option<String>,
+    pub(super) localpart: Option<String>,
     /// Prepared.
     resource: String,
 }
@@ -37,6 +37,13 @@ struct Query {
     username: Option<String>,
     password: Option<Zeroizing<String>>,
     resource: Option<String>,
+}
+
+impl Attempt {
+    /// The account that it tries.
+    pub(super) fn localpart(&self) -> Option<&str> {
+        self.localpart.as_deref()
+    }
 }
 
 impl Negotiation {
@@ -145,7 +152,7 @@ impl Negotiation {
         let domain = cx.policy.domain(&stream.domain);
         let mut sasl = sasl_context(stream, &self.stage, domain, &[], cx);
         let (exchange, step) = check_password(username, password, &mut sasl);
-        if matches!(step, SaslStep::Miss) {
+        if matches!(step, SaslStep::Miss) && !cx.accounts.is_unreadable() {
             return Err(Parked);
         }
         self.tries.logins += 1;
@@ -175,7 +182,8 @@ impl Negotiation {
                 }
                 refuse(&attempt.id, stanza_condition(condition), cx);
             }
-            SaslStep::Challenge(_) | SaslStep::Miss => refuse(&attempt.id, StanzaCondition::InternalServerError, cx),
+            SaslStep::Miss => refuse(&attempt.id, stanza_condition(SaslCondition::TemporaryAuthFailure), cx),
+            SaslStep::Challenge(_) => refuse(&attempt.id, StanzaCondition::InternalServerError, cx),
         }
     }
 }
