@@ -65,7 +65,7 @@ impl Core {
         let is_last = asks.iter().any(|ask| matches!(ask, Ask::Close(_)));
         // The end of a stream promises nothing, and what stays inside tells nobody.
         let tells =
-            !is_last && !(out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_))));
+            !(is_last || out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_))));
         if tells && !self.store.is_durable(ticket) {
             self.held.insert((ticket, id));
             return self.withhold(id, out, asks, now.mono_ms + HELD_TIMEOUT_MS, Gates::HELD);
