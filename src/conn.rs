@@ -9,6 +9,7 @@
 //! timer. What only a connection in motion needs is boxed and goes when it is done.
 
 use crate::ids::SessionId;
+use crate::storage::Ticket;
 use crate::stream::{Ask, Negotiation};
 use crate::xml::{Scan, StreamNs};
 use std::net::IpAddr;
@@ -55,6 +56,9 @@ pub struct Negotiating {
     pub peer: IpAddr,
     /// Output and asks of a failed login that is slowed down.
     pub delayed: Option<Delayed>,
+    /// The highest ticket that any step so far has read or written: no answer leaves before it is durable, also where a
+    /// hash or a delay lies between the reading and the answer.
+    pub ticket: Ticket,
     /// The hash outcome that waits for a row.
     pub waiting_hash: Option<crate::sasl::HashOutcome>,
 }

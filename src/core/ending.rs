@@ -15,13 +15,16 @@ use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, writ
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
+        let is_holding = self.outboxes.is_holding(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         match &conn.phase {
             Phase::Negotiating(_) if conn.flags.has(Flags::HANDSHAKING) => {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
             }
-            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() => self.end_delayed(id, condition, now),
+            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() || is_holding => {
+                self.end_delayed(id, condition, now);
+            }
             Phase::Negotiating(_) => {
                 let input = match condition {
                     StreamCondition::SystemShutdown => Input::Shutdown,
@@ -45,7 +48,7 @@ impl Core {
         }
     }
 
-    /// Ends a stream whose last answer is still held back. The automaton is ahead of what the peer has seen, so the
+    /// Ends a stream whose last answer is still held back, by a delay or for the disk. The automaton is ahead of what the peer has seen, so the
     /// error is written here, in the stream that the peer knows; the answer is not given at all.
     fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
         let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
@@ -129,7 +132,7 @@ impl Core {
             }
             Phase::Negotiating(negotiating) => {
                 log::debug!("{id}: no session in time");
-                if negotiating.delayed.is_some() {
+                if negotiating.delayed.is_some() || self.outboxes.is_holding(id) {
                     return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
                 }
                 let _parked = self.negotiate(id, Input::Timeout, now);
@@ -215,14 +218,22 @@ impl Core {
         }
     }
 
-    /// Ends the sessions of an account that is no more, and the logins at it that are on their way to one.
+    /// Ends the sessions of an account that is no more, and the logins on their way to one.
     pub fn end_account(&mut self, bare: &str, now: Now) {
-        let sessions = self.directory.resources(bare).map(|(_, session)| session.conn);
+        self.end_logins(bare, now);
+        let conns: Vec<ConnId> = self.directory.resources(bare).map(|(_, session)| session.conn).collect();
+        for id in conns {
+            self.end_stream(id, StreamCondition::NotAuthorized, None, now);
+        }
+    }
+
+    /// Ends the logins at an account whose credentials are no longer what they were when the logins began.
+    pub(super) fn end_logins(&mut self, bare: &str, now: Now) {
         let is_login = |id: &ConnId| match self.conns.get(*id).map(|conn| &conn.phase) {
             Some(Phase::Negotiating(negotiating)) => negotiating.automaton.is_of(bare),
             _ => false,
         };
-        let conns: Vec<ConnId> = sessions.chain(self.conns.ids().filter(is_login)).collect();
+        let conns: Vec<ConnId> = self.conns.ids().filter(is_login).collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

@@ -40,7 +40,7 @@ use crate::outbox::{OutboxLimits, Outboxes};
 use crate::random::Random;
 use crate::reactor::timers::Timers;
 use crate::sasl::{Throttle, VerifierCache};
-use crate::storage::{FetchId, Store};
+use crate::storage::{FetchId, Store, Ticket};
 use crate::stream::{Ask, Input, Negotiation};
 use crate::transport::{TlsDomains, TlsInfo};
 use crate::xep::About;
@@ -178,7 +178,7 @@ impl Core {
             return Err(refused);
         }
         let automaton = Negotiation::new(direct);
-        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None };
+        let negotiating = Negotiating { automaton, peer, delayed: None, ticket: Ticket::NONE, waiting_hash: None };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
         flags.set(Flags::HEADER, true);
@@ -205,9 +205,9 @@ impl Core {
 
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
-        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.flags.has(Flags::TELL_DRAINED) && !is_holding {
+        // A go-ahead that waits for the disk behind another answer has not left.
+        if conn.flags.has(Flags::TELL_DRAINED) && !self.outboxes.is_holding(id) {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }

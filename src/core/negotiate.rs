@@ -12,7 +12,6 @@ use crate::ids::{ConnId, SessionId};
 use crate::jid::Jid;
 use crate::random::Random;
 use crate::sasl::{HashJob, HashOutcome, ScramKeys};
-use crate::storage::Ticket;
 use crate::stream::error::StreamCondition;
 use crate::stream::{Ask, BindRefusal, BoundStream, CloseHow, ConflictRule, Context, Input, Parked};
 use std::mem;
@@ -70,7 +69,10 @@ impl Core {
             }
             (Err(Parked), None) | (Ok(()), _) => {
                 let ticket = self.store.finish();
-                self.carry_out(id, &mut out, &mut asks, ticket, now);
+                if let Some(Phase::Negotiating(negotiating)) = self.conns.get_mut(id).map(|conn| &mut conn.phase) {
+                    negotiating.ticket = negotiating.ticket.max(ticket);
+                }
+                self.carry_out(id, &mut out, &mut asks, now);
                 Progress::Took
             }
         };
@@ -82,7 +84,7 @@ impl Core {
     }
 
     /// Sends what the automaton wrote and does what it asked for, in its order; a delay holds all of it.
-    fn carry_out(&mut self, id: ConnId, out: &mut Vec<u8>, asks: &mut Vec<Ask>, ticket: Ticket, now: Now) {
+    fn carry_out(&mut self, id: ConnId, out: &mut Vec<u8>, asks: &mut Vec<Ask>, now: Now) {
         let delay_ms = asks.iter().find_map(|ask| match ask {
             Ask::Delay { ms } => Some(*ms),
             _ => None,
@@ -96,7 +98,7 @@ impl Core {
                 );
             }
             None => {
-                self.send(id, out, ticket, now);
+                self.send(id, out, now);
                 for ask in asks.drain(..) {
                     self.ask(id, ask, now);
                 }
@@ -104,16 +106,16 @@ impl Core {
         }
     }
 
-    fn send(&mut self, id: ConnId, out: &[u8], ticket: Ticket, now: Now) {
+    fn send(&mut self, id: ConnId, out: &[u8], now: Now) {
+        let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
+        let ticket = negotiating.ticket;
         if out.is_empty() {
             return;
         }
         self.outboxes.begin();
         self.outboxes.append(id, |outbox| outbox.extend_from_slice(out));
-        let own = (!self.store.is_durable(ticket)).then(|| ticket.number());
-        // A client that does not wait for our answers must still get them in their order.
-        if let Some(ticket) = own.max(self.outboxes.last_held_ticket(id)) {
-            self.outboxes.hold(ticket, now.mono_ms + HELD_TIMEOUT_MS);
+        if !self.store.is_durable(ticket) {
+            self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
         }
     }
 
@@ -130,7 +132,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
         let Some(mut delayed) = negotiating.delayed.take() else { return };
-        self.carry_out(id, &mut delayed.out, &mut delayed.asks, Ticket::NONE, now);
+        self.carry_out(id, &mut delayed.out, &mut delayed.asks, now);
         self.set_gate(id, Gates::DELAYED, false);
         self.go_on_reading(id, now);
     }

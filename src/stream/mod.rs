@@ -245,7 +245,9 @@ impl Negotiation {
             _ => None,
         };
         known.is_some_and(|account| account.jid.as_str() == bare)
-            || tried.zip(self.domain()).is_some_and(|(localpart, domain)| bare.split_once('@') == Some((localpart, domain)))
+            || tried
+                .zip(self.domain())
+                .is_some_and(|(localpart, domain)| bare.split_once('@') == Some((localpart, domain)))
     }
 
     /// Whether a session is bound: time for [`Negotiation::into_bound`].

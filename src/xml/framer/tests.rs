@@ -87,9 +87,11 @@ fn an_idle_scan_holds_no_heap_and_a_used_one_not_more_than_its_bounds_allow() {
 fn a_header_among_frames_is_seen_at_once() {
     let mut scan = Scan::default();
     let streams = "http://etherx.jabber.org/streams";
-    for header in
-        ["<stream:stream to='a'>".to_owned(), format!("<s:stream xmlns:s='{streams}'>"), format!("<stream xmlns='{streams}'>")]
-    {
+    for header in [
+        "<stream:stream to='a'>".to_owned(),
+        format!("<s:stream xmlns:s='{streams}'>"),
+        format!("<stream xmlns='{streams}'>"),
+    ] {
         let step = scan.step(header.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
         assert_eq!(step, Ok(Step::Header { len: header.len() }), "{header}");
     }
