@@ -7,7 +7,9 @@ mod sim;
 mod tls_common;
 
 use sim::{Setup, Sim, settings};
+use stonechat::action::Action;
 use stonechat::admin::{Answer, UserRequest};
+use stonechat::core::LINGER_MS;
 use stonechat::ids::ConnId;
 use stonechat::jid::Jid;
 use stonechat::random::Random;
@@ -236,4 +238,29 @@ fn a_stream_may_end_while_its_answer_waits_for_the_disk() {
         heard(&mut sim, id),
         "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
     );
+}
+
+/// RFC 6120 §4.4: whoever does not end its side of the stream is waited for, then told that TLS and TCP end, and only then
+/// dropped.
+#[test]
+fn a_peer_that_never_ends_its_stream_is_closed_in_steps() {
+    let mut sim = Sim::new(&setup());
+    let id = secure(&mut sim);
+    say(&mut sim, id, &[HEADER, "<message/>"].concat());
+    store(&mut sim);
+    assert!(heard(&mut sim, id).ends_with("</stream:stream>"));
+    let mut actions = Vec::new();
+    sim.core.take_actions(&mut actions);
+    for expected in [Action::Finish { conn: id }, Action::Drop { conn: id }] {
+        actions.clear();
+        let deadline_ms = sim.core.next_deadline_ms().unwrap();
+        assert!(deadline_ms - sim.now.mono_ms <= LINGER_MS);
+        sim.now.mono_ms = deadline_ms;
+        let now = sim.now;
+        sim.core.expire(now);
+        sim.core.take_actions(&mut actions);
+        actions.retain(|action| !matches!(action, Action::ReadGate { .. }));
+        assert_eq!(actions, [expected]);
+    }
+    assert_eq!(sim.core.next_deadline_ms(), None);
 }

@@ -4,7 +4,7 @@
 //! peer ends its side or a bounded time is over, then `close_notify` and FIN. §4.6: a connection that
 //! breaks off ends its session as if it had said goodbye.
 
-use super::{Core, LINGER_MS, Timer};
+use super::{Core, FIN_WAIT_MS, LINGER_MS, Timer};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Flags, Gates, Phase};
@@ -136,6 +136,11 @@ impl Core {
                     return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
                 }
                 let _parked = self.negotiate(id, Input::Timeout, now);
+            }
+            // It has not ended its side of the stream; the transport still ends in good order (RFC 6120 §4.4).
+            Phase::Closing { .. } if !conn.flags.has(Flags::ENDING) => {
+                self.finish(id);
+                self.set_deadline(id, now.mono_ms + FIN_WAIT_MS);
             }
             Phase::Closing { .. } => {
                 self.shut(id);
