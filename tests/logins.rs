@@ -7,12 +7,14 @@ mod sim;
 mod tls_common;
 
 use sim::{Setup, Sim, settings};
+use stonechat::action::Action;
 use stonechat::admin::{Answer, UserRequest};
+use stonechat::core::LINGER_MS;
 use stonechat::ids::ConnId;
 use stonechat::jid::Jid;
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, ScramHash, base64, derive};
-use stonechat::storage::serve;
+use stonechat::storage::{Request, serve};
 
 const HEADER: &str = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' \
     xmlns:stream='http://etherx.jabber.org/streams'>";
@@ -63,6 +65,24 @@ fn store(sim: &mut Sim) {
     }
 }
 
+/// The storage thread reads, but does not get to writing.
+fn fetch(sim: &mut Sim) -> Vec<Request> {
+    let mut commits = Vec::new();
+    loop {
+        let (mut requests, now) = (Vec::new(), sim.now);
+        sim.core.submit(now, &mut requests);
+        let (fetches, rest): (Vec<_>, _) = requests.into_iter().partition(|r| matches!(r, Request::Fetch(_)));
+        commits.extend::<Vec<_>>(rest);
+        if fetches.is_empty() {
+            return commits;
+        }
+        for request in fetches {
+            let completion = serve(&mut *sim.engine, request);
+            sim.core.completed(completion, now);
+        }
+    }
+}
+
 /// The hashing thread does the next task; false if there is none.
 fn hash(sim: &mut Sim) -> bool {
     let Some(task) = sim.core.next_hash() else { return false };
@@ -93,19 +113,17 @@ fn nothing_overtakes_an_answer_that_waits_for_the_disk() {
     let credentials = Credentials { keys, disabled: false };
     let add = UserRequest::Add { address: Jid::parse("new@localhost").unwrap(), credentials };
     administer(&mut sim, add.clone());
-    let mut requests = Vec::new();
-    let now = sim.now;
-    sim.core.submit(now, &mut requests);
-    // The rows that the request reads come; what it writes stays where it is.
-    for request in requests {
-        let completion = serve(&mut *sim.engine, request);
+    let mut commits = fetch(&mut sim);
+    say(&mut sim, id, &[&plain("new", "pw"), HEADER, BIND].concat());
+    commits.append(&mut fetch(&mut sim));
+    while hash(&mut sim) {}
+    commits.append(&mut fetch(&mut sim));
+    assert_eq!(heard(&mut sim, id), "", "the account is not on disk");
+    for commit in commits {
+        let (completion, now) = (serve(&mut *sim.engine, commit), sim.now);
         sim.core.completed(completion, now);
     }
-    say(&mut sim, id, &[&plain("new", "pw"), HEADER, BIND].concat());
-    while hash(&mut sim) {}
-    assert_eq!(heard(&mut sim, id), "", "the account is not on disk");
     store(&mut sim);
-    while hash(&mut sim) {}
     let said = heard(&mut sim, id);
     assert!(places(&said, &["<success", "<stream:stream", "<bind ", "<jid>new@localhost/"]).is_sorted(), "{said}");
     let mut answers = Vec::new();
@@ -172,4 +190,77 @@ fn a_login_does_not_outlive_its_account() {
     assert_eq!(heard(&mut sim, other), "");
     say(&mut sim, other, "</stream:stream>");
     assert_eq!(heard(&mut sim, other), "</stream:stream>");
+}
+
+/// Once a new password is set, the old one opens nothing, not even for who was quick. Sessions stay.
+#[test]
+fn a_login_does_not_outlive_its_password() {
+    let mut sim = Sim::new(&setup());
+    sim.log_in("desk", "alice", "pw", "desk");
+    let id = secure(&mut sim);
+    say(&mut sim, id, HEADER);
+    store(&mut sim);
+    heard(&mut sim, id);
+    say(&mut sim, id, &plain("alice", "PW"));
+    store(&mut sim);
+    let address = Jid::parse("alice@localhost").unwrap();
+    let keys = derive("new", &ScramHash::ALL, 4096, &mut Random::seeded(1)).run().derived;
+    administer(&mut sim, UserRequest::Passwd { address, credentials: Credentials { keys, disabled: false } });
+    store(&mut sim);
+    while hash(&mut sim) {}
+    assert_eq!(
+        heard(&mut sim, id),
+        "<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    );
+    assert_eq!(sim.core.sessions(), 1);
+}
+
+/// The fate of what waits for the disk is unknown: a stream that ends meanwhile says nothing of it, and its last words
+/// stand in the stream that the client knows.
+#[test]
+fn a_stream_may_end_while_its_answer_waits_for_the_disk() {
+    let mut sim = Sim::new(&setup());
+    let id = secure(&mut sim);
+    say(&mut sim, id, HEADER);
+    store(&mut sim);
+    heard(&mut sim, id);
+    let address = Jid::parse("alice@localhost").unwrap();
+    let keys = derive("new", &ScramHash::ALL, 4096, &mut Random::seeded(1)).run().derived;
+    administer(&mut sim, UserRequest::Passwd { address, credentials: Credentials { keys, disabled: false } });
+    fetch(&mut sim);
+    say(&mut sim, id, &plain("alice", "new"));
+    fetch(&mut sim);
+    while hash(&mut sim) {}
+    assert_eq!(heard(&mut sim, id), "");
+    let now = sim.now;
+    sim.core.shut_down(now);
+    assert_eq!(
+        heard(&mut sim, id),
+        "<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+    );
+}
+
+/// RFC 6120 §4.4: whoever does not end its side of the stream is waited for, then told that TLS and TCP end, and only then
+/// dropped.
+#[test]
+fn a_peer_that_never_ends_its_stream_is_closed_in_steps() {
+    let mut sim = Sim::new(&setup());
+    let id = secure(&mut sim);
+    say(&mut sim, id, &[HEADER, "<message/>"].concat());
+    store(&mut sim);
+    assert!(heard(&mut sim, id).ends_with("</stream:stream>"));
+    let mut actions = Vec::new();
+    sim.core.take_actions(&mut actions);
+    for expected in [Action::Finish { conn: id }, Action::Drop { conn: id }] {
+        actions.clear();
+        let deadline_ms = sim.core.next_deadline_ms().unwrap();
+        assert!(deadline_ms - sim.now.mono_ms <= LINGER_MS);
+        sim.now.mono_ms = deadline_ms;
+        let now = sim.now;
+        sim.core.expire(now);
+        sim.core.take_actions(&mut actions);
+        actions.retain(|action| !matches!(action, Action::ReadGate { .. }));
+        assert_eq!(actions, [expected]);
+    }
+    assert_eq!(sim.core.next_deadline_ms(), None);
 }

@@ -4,7 +4,7 @@
 //! peer ends its side or a bounded time is over, then `close_notify` and FIN. §4.6: a connection that
 //! breaks off ends its session as if it had said goodbye.
 
-use super::{Core, LINGER_MS, Timer};
+use super::{Core, FIN_WAIT_MS, LINGER_MS, Timer};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Conn, Flags, Gates, Phase};
@@ -18,13 +18,16 @@ const ACTIONS_KEPT_MAX: usize = 64;
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
+        let is_holding = self.outboxes.is_holding(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         match &conn.phase {
             Phase::Negotiating(_) if conn.flags.has(Flags::HANDSHAKING) => {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
             }
-            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() => self.end_delayed(id, condition, now),
+            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() || is_holding => {
+                self.end_delayed(id, condition, now);
+            }
             Phase::Negotiating(_) => {
                 let input = match condition {
                     StreamCondition::SystemShutdown => Input::Shutdown,
@@ -48,7 +51,8 @@ impl Core {
         }
     }
 
-    /// Ends a stream whose last answer is still held back. The automaton is ahead of what the peer has seen, so the
+    /// Ends a stream whose last answer is held back, by a delay or for the disk. The automaton is ahead of what the
+    /// peer has seen, so the
     /// error is written here, in the stream that the peer knows; the answer is not given at all.
     fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
         let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
@@ -131,10 +135,15 @@ impl Core {
             }
             Phase::Negotiating(negotiating) => {
                 log::debug!("{id}: no session in time");
-                if negotiating.delayed.is_some() {
+                if negotiating.delayed.is_some() || self.outboxes.is_holding(id) {
                     return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
                 }
                 let _parked = self.negotiate(id, Input::Timeout, now);
+            }
+            // It has not ended its side of the stream; the transport still ends in good order (RFC 6120 §4.4).
+            Phase::Closing { .. } if !conn.flags.has(Flags::ENDING) => {
+                self.finish(id);
+                self.set_deadline(id, now.mono_ms + FIN_WAIT_MS);
             }
             Phase::Closing { .. } => {
                 self.shut(id);
@@ -224,15 +233,22 @@ impl Core {
         }
     }
 
-    /// Ends the sessions of an account that is no more, and the logins that are on their way to it.
+    /// Ends the sessions of an account that is no more, and the logins that are on their way to one.
     pub fn end_account(&mut self, bare: &str, now: Now) {
+        self.end_logins(bare, now);
+        let conns: Vec<ConnId> = self.directory.resources(bare).map(|(_, session)| session.conn).collect();
+        for id in conns {
+            self.end_stream(id, StreamCondition::NotAuthorized, None, now);
+        }
+    }
+
+    /// Ends the logins at an account whose credentials are no longer what they were when the logins began.
+    pub(super) fn end_logins(&mut self, bare: &str, now: Now) {
         let logs_in = |conn: &Conn| match &conn.phase {
             Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
             Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
         };
-        let conns = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id);
-        let bound = self.directory.resources(bare).map(|(_, session)| session.conn);
-        let conns: Vec<ConnId> = conns.chain(bound).collect();
+        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id).collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

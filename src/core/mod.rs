@@ -55,6 +55,8 @@ use std::sync::Arc;
 
 /// How long a closing connection may take: to read our last words, to say its own.
 pub const LINGER_MS: u64 = 3_000;
+/// How long a peer that has not ended its stream by then may take to answer our `close_notify` and FIN.
+pub const FIN_WAIT_MS: u64 = 1_000;
 /// How long an answer waits for the disk before its stream ends because its fate is unknown.
 pub const HELD_TIMEOUT_MS: u64 = 30_000;
 
@@ -220,9 +222,9 @@ impl Core {
 
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
-        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.flags.has(Flags::TELL_DRAINED) && !is_holding {
+        // A go-ahead that waits for the disk behind another answer has not left.
+        if conn.flags.has(Flags::TELL_DRAINED) && !self.outboxes.is_holding(id) {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }
