@@ -64,8 +64,8 @@ impl Core {
         let ticket = negotiating.ticket;
         let is_last = asks.iter().any(|ask| matches!(ask, Ask::Close(_)));
         // The end of a stream promises nothing, and what stays inside tells nobody.
-        let tells =
-            !is_last && !(out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_))));
+        let stays_inside = out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_)));
+        let tells = !is_last && !stays_inside;
         if tells && !self.store.is_durable(ticket) {
             self.held.insert((ticket, id));
             return self.withhold(id, out, asks, now.mono_ms + HELD_TIMEOUT_MS, Gates::HELD);
