@@ -18,15 +18,11 @@ const ACTIONS_KEPT_MAX: usize = 64;
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
-        let is_holding = self.outboxes.is_holding(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         match &conn.phase {
             Phase::Negotiating(_) if conn.flags.has(Flags::HANDSHAKING) => {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
-            }
-            Phase::Negotiating(negotiating) if negotiating.delayed.is_some() || is_holding => {
-                self.end_delayed(id, condition, now);
             }
             Phase::Negotiating(_) => {
                 let input = match condition {
@@ -49,22 +45,6 @@ impl Core {
             }
             Phase::Closing { .. } | Phase::Taken => {}
         }
-    }
-
-    /// Ends a stream whose last answer is held back, by a delay or for the disk. The automaton is ahead of what the
-    /// peer has seen, so the
-    /// error is written here, in the stream that the peer knows; the answer is not given at all.
-    fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
-        let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
-        if negotiating.automaton.is_closing() {
-            return;
-        }
-        let version_1 = negotiating.automaton.is_version_1();
-        self.outboxes.append_last(id, |out| {
-            write_stream_error(out, version_1, condition, None, None);
-            write_stream_end(out);
-        });
-        self.begin_closing(id, now);
     }
 
     /// The peer has ended a bound stream: so do we.
@@ -133,11 +113,8 @@ impl Core {
                 self.cut(id, now);
                 self.actions.push(Action::Drop { conn: id });
             }
-            Phase::Negotiating(negotiating) => {
+            Phase::Negotiating(_) => {
                 log::debug!("{id}: no session in time");
-                if negotiating.delayed.is_some() || self.outboxes.is_holding(id) {
-                    return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
-                }
                 let _parked = self.negotiate(id, Input::Timeout, now);
             }
             // It has not ended its side of the stream; the transport still ends in good order (RFC 6120 §4.4).
