@@ -101,7 +101,8 @@ impl Core {
             if conn.gates.has(Gates::CLOSED) {
                 return bytes.len();
             }
-            if !conn.gates.is_open() {
+            // Whose outbox overflowed is about to end: what it would be told now is lost.
+            if !conn.gates.is_open() || self.outboxes.is_overflown(id) {
                 scan.restart();
                 return at;
             }
