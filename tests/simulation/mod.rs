@@ -296,11 +296,7 @@ impl World {
         while self.core.outboxes().next_dirty().is_some() {}
         for (id, link) in &mut self.links {
             link.write(*id, &mut self.core, self.now, &mut self.rng).map_err(|fault| link.blame(*id, &fault))?;
-            if let Some(jid) = &link.client.jid {
-                if !self.jids.contains(jid) {
-                    self.jids.insert(jid.clone());
-                }
-            }
+            self.jids.extend(link.client.jid.clone());
         }
         Ok(())
     }
