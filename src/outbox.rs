@@ -243,6 +243,12 @@ impl Outboxes {
         !self.dirty.is_empty()
     }
 
+    /// Whether `conn` took more than it may hold, and takes nothing more.
+    pub fn is_overflown(&self, conn: ConnId) -> bool {
+        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation());
+        row.is_some_and(|row| row.flags & OVERFLOWN != 0)
+    }
+
     /// Takes the next connection that took more than it may hold.
     pub fn next_overflown(&mut self) -> Option<ConnId> {
         self.overflown.pop()

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs that are always made: the first few, and every one that once found a bug.
-const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8];
+const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8, 1_795_389_667_165_025_761, 1_795_389_709_385_675_244];
 /// Fresh runs, where none are asked for.
 const FRESH: u64 = 8;
 
@@ -27,6 +27,7 @@ fn run(seed: u64) -> Outcome {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a fresh seed, and how fast it went; the runs themselves have no clock")]
 fn nothing_that_peers_do_breaks_the_core() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds: Vec<u64> = match (number("SEED"), number("SEEDS")) {
@@ -40,7 +41,7 @@ fn nothing_that_peers_do_breaks_the_core() {
     let outcomes: Vec<Outcome> = seeds.iter().map(|seed| run(*seed)).collect();
     let ticks: usize = outcomes.iter().map(|outcome| outcome.ticks).sum();
     println!("ticks={ticks} ticks_per_s={:.0}", ticks as f64 / began.elapsed().as_secs_f64());
-    for (seed, outcome) in seeds.iter().zip(&outcomes) {
+    for (seed, outcome) in seeds.iter().zip(&outcomes).take(50) {
         println!("SEED={seed} {outcome:?}");
     }
 }
@@ -61,4 +62,5 @@ fn the_runs_go_everywhere() {
     assert!(sum(|one| one.parked) > 20, "{outcomes:?}");
     assert!(sum(|one| one.commits_failed) > 0, "{outcomes:?}");
     assert!(sum(|one| one.refused) > 0, "{outcomes:?}");
+    assert!(sum(|one| one.slow_readers) > 0, "{outcomes:?}");
 }

@@ -106,7 +106,8 @@ impl Core {
                 scan.restart();
                 return at;
             }
-            if !conn.gates.is_open() {
+            // Whose outbox overflowed is about to end: what it would be told now is lost.
+            if !conn.gates.is_open() || self.outboxes.is_overflown(id) {
                 scan.restart();
                 return at;
             }

@@ -337,22 +337,22 @@ impl Client {
     }
 
     /// A client acts by itself. `online` are full JIDs that may be there.
-    pub(crate) fn act(&mut self, online: &[String], rng: &mut Rng) {
-        match rng.below(400) {
+    pub(crate) fn act(&mut self, online: &[String], unrest: usize, rng: &mut Rng) {
+        match rng.below(1_000_000) / unrest {
             0 => self.to_send.push_back(Net::Reset),
             1 => self.to_send.push_back(Net::Fin),
             2 => {
                 let rubbish = rng.pick(&RUBBISH);
                 self.say(rubbish, rng);
             }
-            3..=120 if self.wait == Wait::Online => self.talk(online, rng),
+            _ if self.wait == Wait::Online && rng.often(300) => self.talk(online, unrest, rng),
             _ => {}
         }
     }
 
-    fn talk(&mut self, online: &[String], rng: &mut Rng) {
+    fn talk(&mut self, online: &[String], unrest: usize, rng: &mut Rng) {
         match rng.below(30) {
-            0 => self.say("</stream:stream>", rng),
+            0 if rng.below(10_000) < unrest => self.say("</stream:stream>", rng),
             1 => self.say("<presence type='unavailable'/>", rng),
             2 => self.say("<presence><priority>1</priority></presence>", rng),
             3 => self.say("<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>", rng),

@@ -65,6 +65,8 @@ pub(crate) struct World {
     next_caller: u64,
     next_serial: usize,
     is_down: bool,
+    /// How often a client misbehaves by itself, in a million ticks.
+    unrest: usize,
     outcome: Outcome,
 }
 
@@ -76,9 +78,9 @@ fn tight() -> Settings {
             connections_per_address_max: 6,
             connects_per_address_per_minute_max: 10_000_000,
         },
-        outbox: OutboxLimits { bytes_max: 16 * 1024, total_bytes_max: 48 * 1024, held_max: 4 },
+        outbox: OutboxLimits { bytes_max: 8 * 1024, total_bytes_max: 24 * 1024, held_max: 4 },
         negotiation_timeout_ms: 20_000,
-        partial_bytes_max: 48 * 1024,
+        partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
         directed_max: 3,
         hashes_waiting_max: 3,
@@ -92,6 +94,7 @@ fn tight() -> Settings {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
+        let unrest = rng.pick(&[100, 1000, 8000]);
         let setup = Setup { anonymous: true, tls_required: !rng.often(200), ..Setup::default() };
         let domains = Domains::new(vec![policy("localhost", &setup)], None);
         let faults = Faults::none();
@@ -115,6 +118,7 @@ impl World {
             next_caller: 0,
             next_serial: 0,
             is_down: false,
+            unrest,
             outcome: Outcome::default(),
         }
     }
@@ -169,7 +173,7 @@ impl World {
         }
         let online: Vec<String> = self.jids.iter().cloned().collect();
         for link in self.links.values_mut() {
-            link.client.act(&online, &mut self.rng);
+            link.client.act(&online, self.unrest, &mut self.rng);
         }
     }
 
@@ -261,11 +265,8 @@ impl World {
         let mut ids: Vec<ConnId> = self.links.keys().copied().collect();
         while !ids.is_empty() {
             let id = ids.swap_remove(self.rng.below(ids.len()));
-            let times = self.rng.below(3);
-            for _ in 0..times {
-                let Some(link) = self.links.get_mut(&id) else { break };
-                link.read(id, &mut self.core, self.now, &mut self.rng);
-            }
+            let Some(link) = self.links.get_mut(&id).filter(|_| self.rng.often(700)) else { continue };
+            link.read(id, &mut self.core, self.now, &mut self.rng);
         }
     }
 
@@ -299,11 +300,7 @@ impl World {
         while self.core.outboxes().next_dirty().is_some() {}
         for (id, link) in &mut self.links {
             link.write(*id, &mut self.core, self.now, &mut self.rng).map_err(|fault| link.blame(*id, &fault))?;
-            if let Some(jid) = &link.client.jid {
-                if !self.jids.contains(jid) {
-                    self.jids.insert(jid.clone());
-                }
-            }
+            self.jids.extend(link.client.jid.clone());
         }
         Ok(())
     }
