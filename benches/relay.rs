@@ -58,6 +58,8 @@ fn relay(sim: &mut Sim, from: ConnId, to: ConnId, actions: &mut Vec<Action>) -> 
     sim.core.receive(from, MESSAGE, now);
     sim.core.close_overflown(now);
     sim.core.take_actions(actions);
+    // Nothing is written to the store: the tick ends without a request.
+    sim.core.submit(now, &mut Vec::new());
     let mut written = 0;
     while let Some(conn) = sim.core.outboxes().next_dirty() {
         assert_eq!(conn, to);

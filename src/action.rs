@@ -35,3 +35,16 @@ pub enum Action {
         conn: ConnId,
     },
 }
+
+impl Action {
+    /// Whose it is.
+    pub fn conn(&self) -> ConnId {
+        match *self {
+            Self::Flip { conn, .. }
+            | Self::ReadGate { conn, .. }
+            | Self::Finish { conn }
+            | Self::FlushAndDrop { conn }
+            | Self::Drop { conn } => conn,
+        }
+    }
+}

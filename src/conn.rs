@@ -54,23 +54,22 @@ pub struct Negotiating {
     pub automaton: Negotiation,
     /// Where the peer is, for throttling.
     pub peer: IpAddr,
-    /// Output and asks of a failed login that is slowed down.
+    /// The answer that may not leave yet: a login is being slowed down, or what was read is not on disk.
     pub delayed: Option<Delayed>,
-    /// The highest ticket that any step so far has read or written: no answer leaves before it is durable, also where a
-    /// hash or a delay lies between the reading and the answer.
-    pub ticket: Ticket,
     /// The hash outcome that waits for a row.
     pub waiting_hash: Option<crate::sasl::HashOutcome>,
+    /// The highest ticket that this login has read: until it is durable no answer leaves.
+    pub ticket: Ticket,
 }
 
-/// What leaves after a delay.
+/// What leaves later.
 #[derive(Debug)]
 pub struct Delayed {
     /// Bytes for the outbox.
     pub out: Vec<u8>,
     /// Asks that follow them.
     pub asks: Vec<Ask>,
-    /// When.
+    /// When, at the latest; what waits for the disk is given up then.
     pub deadline_ms: u64,
 }
 
@@ -125,6 +124,10 @@ impl Gates {
     pub const DELAYED: Self = Self(8);
     /// Our side of the transport is shut.
     pub const CLOSED: Self = Self(16);
+    /// Its stanzas have filled this tick's share of the outboxes.
+    pub const PAUSED: Self = Self(32);
+    /// An answer waits for the disk.
+    pub const HELD: Self = Self(64);
 
     /// Whether reading goes on.
     pub fn is_open(self) -> bool {

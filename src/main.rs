@@ -36,6 +36,7 @@ fn start_logger() -> LogRule {
 
 /// Serves until a signal, or a verb over the control socket, ends it.
 fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listening])) -> Result<(), Box<dyn Error>> {
+    server::raise_descriptor_limit();
     let parts = Parts {
         reload: Box::new(boot.reloader(&config)),
         tls: boot.tls.take(),

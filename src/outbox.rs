@@ -80,6 +80,8 @@ pub struct Outboxes {
     journal: Vec<Mark>,
     limits: OutboxLimits,
     total_bytes: usize,
+    /// Bytes appended in this tick.
+    tick_bytes: usize,
     /// Connections with held answers, each once.
     holding: Vec<ConnId>,
 }
@@ -95,6 +97,7 @@ impl Outboxes {
             journal: Vec::new(),
             limits,
             total_bytes: 0,
+            tick_bytes: 0,
             holding: Vec::new(),
         }
     }
@@ -137,10 +140,11 @@ impl Outboxes {
         write(&mut row.bytes);
         let added = row.bytes.len().saturating_sub(before);
         if added == 0 {
-            return;
+            return self.give_back(conn);
         }
         self.journal.push(Mark { conn, len: before });
         self.total_bytes += added;
+        self.tick_bytes += added;
         if row.bytes.len() - row.sent as usize > bytes_max || self.total_bytes > total_max {
             row.flags |= OVERFLOWN;
             self.overflown.push(conn);
@@ -167,8 +171,9 @@ impl Outboxes {
         self.seal(conn);
     }
 
-    /// From now on the outbox takes no more bytes.
+    /// From now on the outbox takes no more bytes; what is held will never leave, and is dropped.
     pub fn seal(&mut self, conn: ConnId) {
+        self.drop_held(conn);
         if let Some(row) = row_mut(&mut self.rows, conn) {
             row.flags |= SEALED;
         }
@@ -215,6 +220,13 @@ impl Outboxes {
         }
     }
 
+    /// An idle outbox keeps no buffer.
+    fn give_back(&mut self, conn: ConnId) {
+        let Some(row) = row_mut(&mut self.rows, conn).filter(|row| row.bytes.is_empty()) else { return };
+        let bytes = mem::take(&mut row.bytes);
+        self.recycle(bytes);
+    }
+
     /// Takes the next connection that has something to write.
     pub fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.dirty.pop() {
@@ -247,35 +259,36 @@ impl Outboxes {
             if let Some(row) = row_mut(&mut self.rows, conn) {
                 self.total_bytes -= row.bytes.len().saturating_sub(len);
                 row.bytes.truncate(len);
+                // It was not overflown before: else it would have taken nothing.
                 row.flags &= !OVERFLOWN;
             }
+            self.overflown.retain(|other| *other != conn);
+            self.give_back(conn);
         }
-        self.overflown.clear();
     }
 
     /// The handler's promise waits for `ticket`: moves all that it appended to the held lists. A
     /// connection that holds more than it may goes on the overflown list.
     pub fn hold(&mut self, ticket: u64, deadline_ms: u64) {
         let held_max = self.limits.held_max;
-        // The first mark of a connection takes with it all that the run wrote there.
-        for Mark { conn, len } in self.journal.drain(..) {
-            let Some(row) = row_mut(&mut self.rows, conn) else { continue };
-            if len >= row.bytes.len() {
-                continue;
-            }
+        let mut journal = mem::take(&mut self.journal);
+        for Mark { conn, len } in journal.drain(..) {
+            // The first mark of a connection has taken all that the run appended there.
+            let Some(row) = row_mut(&mut self.rows, conn).filter(|row| len < row.bytes.len()) else { continue };
             let bytes = row.bytes.split_off(len);
             if row.held.is_none() {
                 self.holding.push(conn);
             }
+            // Behind what is held already, whatever it waits for: held answers stay in order.
             let held = &mut row.held.get_or_insert_default().0;
-            // Runs that wait for the same ticket stay in the order in which they ran.
-            let place = held.iter().rposition(|held| held.ticket <= ticket).map_or(0, |at| at + 1);
-            held.insert(place, Held { ticket, deadline_ms, bytes });
+            held.push_back(Held { ticket, deadline_ms, bytes });
             if held.len() > held_max && row.flags & OVERFLOWN == 0 {
                 row.flags |= OVERFLOWN;
                 self.overflown.push(conn);
             }
+            self.give_back(conn);
         }
+        self.journal = journal;
     }
 
     /// Everything up to `ticket` is durable: what was held for it leaves.
@@ -299,13 +312,16 @@ impl Outboxes {
         if !some_left {
             row.held = None;
         }
-        self.append(conn, |out| out.extend_from_slice(&ready));
+        if !ready.is_empty() {
+            self.append(conn, |out| out.extend_from_slice(&ready));
+        }
         some_left
     }
 
-    /// Whether answers to `conn` wait for a commit.
-    pub fn is_holding(&self, conn: ConnId) -> bool {
-        self.holding.contains(&conn)
+    /// The ticket that the last of the held answers of `conn` waits for.
+    pub fn last_held_ticket(&self, conn: ConnId) -> Option<u64> {
+        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
+        row.held.as_ref()?.0.back().map(|held| held.ticket)
     }
 
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {
@@ -331,9 +347,41 @@ impl Outboxes {
         self.holding.retain(|other| *other != conn);
     }
 
+    /// Whether the sums are what counting says; for [`crate::core::Core::audit`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn audit(&self) -> Result<(), String> {
+        let held = |row: &Outbox| row.held.as_ref().map_or(0, |held| held.0.iter().map(|held| held.bytes.len()).sum());
+        let bytes: usize = self.rows.iter().map(|row| row.bytes.len() - row.sent as usize + held(row)).sum();
+        if bytes != self.total_bytes {
+            return Err(format!("outboxes hold {bytes} bytes, counted are {}", self.total_bytes));
+        }
+        let holding = self.rows.iter().filter(|row| row.held.is_some()).count();
+        let listed = self.holding.iter().filter(|conn| self.first_held_deadline_ms(**conn).is_some()).count();
+        if holding != listed || listed != self.holding.len() {
+            return Err(format!("{holding} outboxes hold answers, {listed} of {} listed", self.holding.len()));
+        }
+        match self.rows.iter().filter(|row| row.bytes.is_empty() && row.bytes.capacity() > 0).count() {
+            0 => Ok(()),
+            idle => Err(format!("{idle} idle outboxes keep a buffer")),
+        }
+    }
+
     /// Unsent and held bytes of all connections.
     pub fn total_bytes(&self) -> usize {
         self.total_bytes
+    }
+
+    /// Bytes appended since the last [`Outboxes::end_tick`].
+    pub fn tick_bytes(&self) -> usize {
+        self.tick_bytes
+    }
+
+    /// What was appended is about to be written.
+    pub fn end_tick(&mut self) {
+        self.tick_bytes = 0;
     }
 
     /// Bytes of memory behind the column: rows, buffers, pool.
@@ -344,10 +392,14 @@ impl Outboxes {
         rows + buffers + pool
     }
 
-    /// Gives back what a past load has left: called when the server is empty.
-    pub fn shrink(&mut self) {
-        self.pool.clear();
+    /// Gives back what a past load has left; `slots`: how many rows may still be in use.
+    pub fn shrink(&mut self, slots: usize) {
+        self.rows.truncate(slots);
+        self.rows.shrink_to_fit();
+        self.pool = Vec::new();
         self.dirty.shrink_to(POOLED_BUFFERS_MAX);
+        self.overflown.shrink_to(POOLED_BUFFERS_MAX);
+        self.holding.shrink_to(POOLED_BUFFERS_MAX);
         self.journal.shrink_to(POOLED_BUFFERS_MAX);
     }
 }

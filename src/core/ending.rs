@@ -7,15 +7,18 @@
 use super::{Core, FIN_WAIT_MS, LINGER_MS, Timer};
 use crate::action::Action;
 use crate::clock::Now;
-use crate::conn::{Flags, Gates, Phase};
+use crate::conn::{Conn, Flags, Gates, Phase};
 use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
 
+/// Room for actions that is kept when memory is given back.
+const ACTIONS_KEPT_MAX: usize = 64;
+
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
-        let is_holding = self.outboxes.is_holding(id);
+        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
         match &conn.phase {
             Phase::Negotiating(_) if conn.flags.has(Flags::HANDSHAKING) => {
@@ -48,8 +51,9 @@ impl Core {
         }
     }
 
-    /// Ends a stream whose last answer is still held back, by a delay or for the disk. The automaton is ahead of what the peer has seen, so the
-    /// error is written here, in the stream that the peer knows; the answer is not given at all.
+    /// Ends a stream whose last answer is still held back, by a delay or for the disk. The automaton is ahead of what
+    /// the peer has seen, so the error is written here, in the stream that the peer knows; the answer is not given at
+    /// all.
     fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
         let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
         if negotiating.automaton.is_closing() {
@@ -76,13 +80,12 @@ impl Core {
 
     /// Our last words are in the outbox: from now on what comes is thrown away.
     pub(super) fn begin_closing(&mut self, id: ConnId, now: Now) {
+        self.take_delayed(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        self.hashes.forget(conn.address, id);
         let ns = match std::mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Bound(bound) => bound.ns,
             Phase::Negotiating(negotiating) => {
-                if let Some(delayed) = &negotiating.delayed {
-                    self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
-                }
                 (!negotiating.automaton.ns().is_standard()).then(|| Box::new(negotiating.automaton.ns().clone()))
             }
             Phase::Closing { ns } => ns,
@@ -92,7 +95,7 @@ impl Core {
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED] {
+        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED] {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
@@ -132,7 +135,7 @@ impl Core {
             }
             Phase::Negotiating(negotiating) => {
                 log::debug!("{id}: no session in time");
-                if negotiating.delayed.is_some() || self.outboxes.is_holding(id) {
+                if negotiating.delayed.is_some() || self.outboxes.last_held_ticket(id).is_some() {
                     return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
                 }
                 let _parked = self.negotiate(id, Input::Timeout, now);
@@ -199,19 +202,26 @@ impl Core {
             self.peer_gone(id, now);
         }
         self.forget_waiting(id);
+        self.take_delayed(id);
         self.drop_partial(id);
         self.outboxes.close(id);
         let Some(conn) = self.conns.remove(id) else { return };
         self.timers.set(Timer::Conn(id), conn.deadline_ms, 0);
-        if let Phase::Negotiating(negotiating) = &conn.phase
-            && let Some(delayed) = &negotiating.delayed
-        {
-            self.timers.set(Timer::Delayed(id), delayed.deadline_ms, 0);
-        }
+        self.hashes.forget(conn.address, id);
+        self.actions.retain(|action| action.conn() != id);
         self.admission.leave(conn.address);
-        if self.conns.is_empty() {
-            self.outboxes.shrink();
-        }
+    }
+
+    /// Gives back what a past load has left in the columns; the driver calls it when things are calm.
+    pub fn shrink(&mut self, now: Now) {
+        self.admission.shrink(now.mono_ms);
+        self.conns.shrink();
+        self.directory.shrink();
+        self.outboxes.shrink(self.conns.slots());
+        self.actions.shrink_to(ACTIONS_KEPT_MAX);
+        self.paused.shrink_to(ACTIONS_KEPT_MAX);
+        self.out = Vec::new();
+        self.asks = Vec::new();
     }
 
     /// Tells every stream that the server goes down (RFC 6120 §4.9.3.20) and lets nobody in any more.
@@ -223,7 +233,7 @@ impl Core {
         }
     }
 
-    /// Ends the sessions of an account that is no more, and the logins on their way to one.
+    /// Ends the sessions of an account that is no more, and the logins that are on their way to one.
     pub fn end_account(&mut self, bare: &str, now: Now) {
         self.end_logins(bare, now);
         let conns: Vec<ConnId> = self.directory.resources(bare).map(|(_, session)| session.conn).collect();
@@ -234,11 +244,12 @@ impl Core {
 
     /// Ends the logins at an account whose credentials are no longer what they were when the logins began.
     pub(super) fn end_logins(&mut self, bare: &str, now: Now) {
-        let is_login = |id: &ConnId| match self.conns.get(*id).map(|conn| &conn.phase) {
-            Some(Phase::Negotiating(negotiating)) => negotiating.automaton.is_of(bare),
-            _ => false,
+        let logs_in = |conn: &Conn| match &conn.phase {
+            Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
+            Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
         };
-        let conns: Vec<ConnId> = self.conns.ids().filter(is_login).collect();
+        let conns = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id);
+        let conns: Vec<ConnId> = conns.collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

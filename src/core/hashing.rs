@@ -85,6 +85,18 @@ impl HashQueue {
         None
     }
 
+    /// Takes out what nobody waits for any more.
+    pub(super) fn forget(&mut self, address: AddressKey, conn: ConnId) {
+        let Some(queue) = self.queues.get_mut(&address) else { return };
+        let before = queue.len();
+        queue.retain(|task| task.conn != conn);
+        self.len -= before - queue.len();
+        if queue.is_empty() {
+            self.queues.remove(&address);
+            self.turns.retain(|turn| *turn != address);
+        }
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.len

@@ -101,6 +101,11 @@ impl Core {
             if conn.gates.has(Gates::CLOSED) {
                 return bytes.len();
             }
+            if matches!(conn.phase, Phase::Bound(_)) && conn.gates.is_open() && self.is_tick_full() {
+                self.pause(id);
+                scan.restart();
+                return at;
+            }
             if !conn.gates.is_open() {
                 scan.restart();
                 return at;

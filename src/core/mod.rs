@@ -11,11 +11,13 @@
 //! what was handed in; so a run can be replayed.
 //!
 //! The core owns the columns of `docs/architecture.md`; each file of this folder is one part of its
-//! work: `input` frames, `negotiate` before the session, `bound` with it, `waiting` for storage and
-//! hashes, `ending`.
+//! work: `input` frames, `negotiate` before the session and `answering` there, `bound` with it, `waiting`
+//! for storage and hashes, `ending`.
 
 mod administration;
 mod admission;
+mod answering;
+mod audit;
 mod bound;
 mod domains;
 mod ending;
@@ -27,7 +29,7 @@ mod waiting;
 pub use admission::{AdmissionLimits, Refused};
 pub use domains::Domains;
 pub use hashing::HashTask;
-pub use waiting::StoreAccounts;
+pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
 use crate::clock::Now;
@@ -47,7 +49,7 @@ use crate::xep::About;
 use crate::xml::{Scan, XmlLimits};
 use admission::{Admission, Keyed};
 use hashing::HashQueue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -96,7 +98,7 @@ pub struct Settings {
 enum Timer {
     /// The connection's own: negotiation or linger.
     Conn(ConnId),
-    /// A slowed-down login failure.
+    /// An answer that leaves later.
     Delayed(ConnId),
 }
 
@@ -119,7 +121,15 @@ pub struct Core {
     random: Random,
     hashes: HashQueue,
     parked: BTreeMap<FetchId, ConnId>,
+    /// Connections whose stanzas wait for the next tick, in turn.
+    paused: VecDeque<ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
+    /// Answers before login that wait for a commit: what for, and whose.
+    held: BTreeSet<(Ticket, ConnId)>,
+    /// Keys that wait for their account's row.
+    fill_ins: BTreeMap<FetchId, waiting::FillIn>,
+    /// Whose row could not be read, while its frame runs again.
+    unreadable: Option<ConnId>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -149,7 +159,11 @@ impl Core {
             conns: Table::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
+            paused: VecDeque::new(),
             resuming: BTreeMap::new(),
+            held: BTreeSet::new(),
+            fill_ins: BTreeMap::new(),
+            unreadable: None,
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -174,13 +188,14 @@ impl Core {
     /// [`Refused`]: the socket is closed without a word.
     pub fn accept(&mut self, peer: IpAddr, direct: bool, now: Now) -> Result<ConnId, Refused> {
         let address = AddressKey::of(peer);
-        let admitted = if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address) };
+        let admitted =
+            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
         if let Err(refused) = admitted {
             self.metrics.refused += 1;
             return Err(refused);
         }
         let automaton = Negotiation::new(direct);
-        let negotiating = Negotiating { automaton, peer, delayed: None, ticket: Ticket::NONE, waiting_hash: None };
+        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None, ticket: Ticket::NONE };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
         flags.set(Flags::HEADER, true);
@@ -207,9 +222,9 @@ impl Core {
 
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
+        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        // A go-ahead that waits for the disk behind another answer has not left.
-        if conn.flags.has(Flags::TELL_DRAINED) && !self.outboxes.is_holding(id) {
+        if conn.flags.has(Flags::TELL_DRAINED) && !is_holding {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }
@@ -242,6 +257,9 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
+        if !self.paused.is_empty() {
+            return Some(0);
+        }
         let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
@@ -314,6 +332,11 @@ impl Core {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// One more than the highest slot that a connection has.
+    pub fn slots(&self) -> usize {
+        self.conns.slots()
     }
 
     /// Sessions that are bound.

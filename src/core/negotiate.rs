@@ -1,17 +1,18 @@
 //! Before the session: runs the negotiation automaton and does what it asks for.
 //!
 //! The automaton's output waits in a scratch buffer until its run is whole: a run that missed a row
-//! leaves nothing behind, one that read a row not yet on disk has its answer held until it is.
+//! leaves nothing behind. What it then says and asks for is carried out by `answering`.
 
 use super::input::Progress;
-use super::{Core, HELD_TIMEOUT_MS, HashTask, StoreAccounts, Timer};
+use super::waiting::FillIn;
+use super::{Core, HashTask, StoreAccounts};
 use crate::action::Action;
 use crate::clock::Now;
-use crate::conn::{Bound, Delayed, Flags, Gates, Phase};
+use crate::conn::{Bound, Flags, Gates, Phase};
 use crate::ids::{ConnId, SessionId};
 use crate::jid::Jid;
 use crate::random::Random;
-use crate::sasl::{HashJob, HashOutcome, ScramKeys};
+use crate::sasl::{HashJob, HashOutcome};
 use crate::stream::error::StreamCondition;
 use crate::stream::{Ask, BindRefusal, BoundStream, CloseHow, ConflictRule, Context, Input, Parked};
 use std::mem;
@@ -42,7 +43,8 @@ impl Core {
             None => self.store.begin(),
         }
         let (mut out, mut asks) = (mem::take(&mut self.out), mem::take(&mut self.asks));
-        let mut accounts = StoreAccounts::new(&mut self.store);
+        let is_unreadable = self.unreadable.take_if(|unreadable| *unreadable == id).is_some();
+        let mut accounts = StoreAccounts::new(&mut self.store, is_unreadable);
         let mut cx = Context {
             now,
             direct_tls,
@@ -62,6 +64,11 @@ impl Core {
             conn.phase = Phase::Negotiating(negotiating);
         }
         let progress = match (result, miss) {
+            (Err(Parked), Some(_)) if is_unreadable => {
+                self.store.discard();
+                self.end_stream(id, StreamCondition::InternalServerError, None, now);
+                Progress::Took
+            }
             (Err(Parked), Some(miss)) => {
                 let fetch = self.store.abandon(miss);
                 self.park(id, fetch);
@@ -69,10 +76,7 @@ impl Core {
             }
             (Err(Parked), None) | (Ok(()), _) => {
                 let ticket = self.store.finish();
-                if let Some(Phase::Negotiating(negotiating)) = self.conns.get_mut(id).map(|conn| &mut conn.phase) {
-                    negotiating.ticket = negotiating.ticket.max(ticket);
-                }
-                self.carry_out(id, &mut out, &mut asks, now);
+                self.carry_out(id, &mut out, &mut asks, ticket, now);
                 Progress::Took
             }
         };
@@ -83,61 +87,7 @@ impl Core {
         progress
     }
 
-    /// Sends what the automaton wrote and does what it asked for, in its order; a delay holds all of it.
-    fn carry_out(&mut self, id: ConnId, out: &mut Vec<u8>, asks: &mut Vec<Ask>, now: Now) {
-        let delay_ms = asks.iter().find_map(|ask| match ask {
-            Ask::Delay { ms } => Some(*ms),
-            _ => None,
-        });
-        match delay_ms {
-            Some(ms) => {
-                asks.retain(|ask| !matches!(ask, Ask::Delay { .. }));
-                self.delay(
-                    id,
-                    Delayed { out: mem::take(out), asks: mem::take(asks), deadline_ms: now.mono_ms + ms.max(1) },
-                );
-            }
-            None => {
-                self.send(id, out, now);
-                for ask in asks.drain(..) {
-                    self.ask(id, ask, now);
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, id: ConnId, out: &[u8], now: Now) {
-        let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
-        let ticket = negotiating.ticket;
-        if out.is_empty() {
-            return;
-        }
-        self.outboxes.begin();
-        self.outboxes.append(id, |outbox| outbox.extend_from_slice(out));
-        if !self.store.is_durable(ticket) {
-            self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
-        }
-    }
-
-    fn delay(&mut self, id: ConnId, delayed: Delayed) {
-        let deadline_ms = delayed.deadline_ms;
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
-        negotiating.delayed = Some(delayed);
-        self.timers.set(Timer::Delayed(id), 0, deadline_ms);
-        self.set_gate(id, Gates::DELAYED, true);
-    }
-
-    pub(super) fn delay_is_over(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
-        let Some(mut delayed) = negotiating.delayed.take() else { return };
-        self.carry_out(id, &mut delayed.out, &mut delayed.asks, now);
-        self.set_gate(id, Gates::DELAYED, false);
-        self.go_on_reading(id, now);
-    }
-
-    fn ask(&mut self, id: ConnId, ask: Ask, now: Now) {
+    pub(super) fn ask(&mut self, id: ConnId, ask: Ask, now: Now) {
         match ask {
             Ask::ReadGate(open) => self.set_gate(id, Gates::STARTTLS, !open),
             Ask::TellDrained => {
@@ -160,7 +110,7 @@ impl Core {
             Ask::Bind { account, resource, anonymous, conflict } => {
                 self.bind(id, &Wanted { account, resource, anonymous, conflict }, now);
             }
-            Ask::FillIn { account, keys, proven_by } => self.fill_in(&account, &keys, &proven_by),
+            Ask::FillIn { account, keys, proven_by } => self.fill_in(FillIn { account, keys, proven_by }, None),
             Ask::Close(how) => self.close(id, how, now),
         }
     }
@@ -268,20 +218,6 @@ impl Core {
         self.set_deadline(id, 0);
         self.metrics.bound += 1;
         log::debug!("{id}: bound {jid}");
-    }
-
-    fn fill_in(&mut self, account: &Jid, keys: &[ScramKeys], proven_by: &[u8]) {
-        self.store.begin();
-        let filled = super::waiting::fill_in(&mut self.store, account, keys, proven_by);
-        match filled {
-            Ok(()) => {
-                self.store.finish();
-            }
-            // The next good login fills it in: nothing was promised.
-            Err(()) => {
-                self.store.discard();
-            }
-        }
     }
 
     fn close(&mut self, id: ConnId, how: CloseHow, now: Now) {

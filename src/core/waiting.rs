@@ -15,21 +15,26 @@ use crate::im::accounts::{self, Change};
 use crate::jid::Jid;
 use crate::sasl::{Accounts, Credentials, Lookup, ScramKeys};
 use crate::storage::{Completion, FetchId, Miss, Request, Store, Ticket, Woken};
-use crate::stream::error::StreamCondition;
 use crate::stream::{HashSet, StreamAccounts};
 use std::mem;
+
+/// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
+pub const TICK_BYTES_MAX: usize = 256 * 1024;
+/// Sets of keys that wait for their account's row; one that finds no place waits for the next login.
+const FILL_INS_MAX: usize = 64;
 
 /// What negotiation may know of accounts, read from the store; remembers the row it missed.
 #[derive(Debug)]
 pub struct StoreAccounts<'a> {
     store: &'a mut Store,
     miss: Option<Miss>,
+    is_unreadable: bool,
 }
 
 impl<'a> StoreAccounts<'a> {
-    /// For one handler run.
-    pub fn new(store: &'a mut Store) -> Self {
-        Self { store, miss: None }
+    /// For one handler run. `is_unreadable`: the row that the run before missed cannot be read.
+    pub fn new(store: &'a mut Store, is_unreadable: bool) -> Self {
+        Self { store, miss: None, is_unreadable }
     }
 
     /// The row that the run missed.
@@ -63,24 +68,35 @@ impl StreamAccounts for StoreAccounts<'_> {
             .map(|counters| Some(HashSet { sha1: counters.all_have_sha1(), sha256: counters.all_have_sha256() }));
         self.found(set)
     }
+
+    fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
 }
 
-/// Adds SCRAM keys that an account lacks, if `proven_by` is still one of its stored keys.
+/// SCRAM keys that an account lacks, made from a password that was right.
+#[derive(Debug)]
+pub(super) struct FillIn {
+    pub(super) account: Jid,
+    pub(super) keys: Vec<ScramKeys>,
+    /// The stored key that the password was right for.
+    pub(super) proven_by: Vec<u8>,
+}
+
+/// Adds the keys, if the password is still the account's. Nothing is written if there is nothing to
+/// change or the overlay is full.
 ///
 /// # Errors
 ///
-/// Nothing is there to change, the row is not in memory, or the overlay is full: nothing is written.
-pub(super) fn fill_in(store: &mut Store, account: &Jid, keys: &[ScramKeys], proven_by: &[u8]) -> Result<(), ()> {
-    let (domain, localpart) = (account.domainpart(), account.localpart().ok_or(())?);
-    let row = accounts::get(store, domain, localpart).map_err(|_| ())?.ok_or(())?;
+/// [`Miss`]: run again.
+fn fill_in(store: &mut Store, fill: &FillIn) -> Result<Change, Miss> {
+    let (domain, localpart) = (fill.account.domainpart(), fill.account.localpart().unwrap_or_default());
+    let Some(row) = accounts::get(store, domain, localpart)? else { return Ok(Change::Absent) };
     let mut credentials = accounts::credentials(&row);
-    if !credentials.fill_in(keys, proven_by) {
-        return Err(());
+    if !credentials.fill_in(&fill.keys, &fill.proven_by) {
+        return Ok(Change::Exists);
     }
-    match accounts::set(store, domain, localpart, &accounts::account(&credentials)).map_err(|_| ())? {
-        Change::Done => Ok(()),
-        Change::Absent | Change::Exists | Change::Full => Err(()),
-    }
+    accounts::set(store, domain, localpart, &accounts::account(&credentials))
 }
 
 impl Core {
@@ -90,9 +106,68 @@ impl Core {
         self.set_gate(id, Gates::PARKED, true);
     }
 
+    /// Fills in what an account lacks, behind its login's back. Nothing was promised: where it cannot be
+    /// done, the next good login does it.
+    pub(super) fn fill_in(&mut self, fill: FillIn, resumed: Option<FetchId>) {
+        match resumed {
+            Some(fetch) => self.store.resume(fetch),
+            None => self.store.begin(),
+        }
+        match fill_in(&mut self.store, &fill) {
+            Ok(Change::Done) => {
+                self.store.finish();
+            }
+            Err(miss) if self.fill_ins.len() < FILL_INS_MAX => {
+                let fetch = self.store.abandon(miss);
+                self.fill_ins.insert(fetch, fill);
+            }
+            Ok(Change::Absent | Change::Exists | Change::Full) | Err(_) => {
+                self.store.discard();
+            }
+        }
+    }
+
     /// The end of a tick: what the storage thread has to do.
     pub fn submit(&mut self, now: Now, into: &mut Vec<Request>) {
+        self.go_on(now);
+        self.outboxes.end_tick();
         self.store.submit(now.mono_ms, into);
+    }
+
+    /// Goes on with what waited for the next tick, in turn.
+    pub fn go_on(&mut self, now: Now) {
+        for _ in 0..self.paused.len() {
+            if self.is_tick_full() {
+                break;
+            }
+            let Some(id) = self.paused.pop_front() else { break };
+            if self.conns.get(id).is_some_and(|conn| conn.gates.has(Gates::PAUSED)) {
+                self.set_gate(id, Gates::PAUSED, false);
+                self.go_on_reading(id, now);
+            }
+        }
+    }
+
+    /// Whether stanzas have appended as much as one tick may: what follows waits until that is written.
+    /// A few short stanzas of a sender with a long address can become megabytes; a receiver that
+    /// reads must not overflow before it is written to even once.
+    pub(super) fn is_tick_full(&self) -> bool {
+        self.outboxes.tick_bytes() >= self.tick_bytes_max()
+    }
+
+    /// Whether more should be read before what there is is written; leaves room for what is paused.
+    pub fn wants_more(&self) -> bool {
+        self.outboxes.tick_bytes() < self.tick_bytes_max() / 2
+    }
+
+    fn tick_bytes_max(&self) -> usize {
+        TICK_BYTES_MAX.min(self.settings.outbox.bytes_max / 4)
+    }
+
+    /// The rest of what a connection sent waits for the next tick.
+    pub(super) fn pause(&mut self, id: ConnId) {
+        self.set_gate(id, Gates::PAUSED, true);
+        self.paused.push_back(id);
     }
 
     /// The storage thread has done something.
@@ -110,24 +185,34 @@ impl Core {
         if woken.durable != Ticket::NONE {
             self.outboxes.release(woken.durable.number());
             woken.durable = Ticket::NONE;
+            self.release_held(now);
         }
         self.release_answers();
         for fetch in mem::take(&mut woken.ready) {
-            match self.parked.remove(&fetch) {
-                Some(id) => self.run_again(id, fetch, now),
-                None if self.wake_request(fetch, true, now) => {}
-                None => self.store.release(fetch),
+            if let Some(id) = self.parked.remove(&fetch) {
+                self.run_again(id, fetch, now);
+            } else if let Some(fill) = self.fill_ins.remove(&fetch) {
+                self.fill_in(fill, Some(fetch));
+            } else if !self.wake_request(fetch, true, now) {
+                self.store.release(fetch);
             }
         }
         for fetch in mem::take(&mut woken.failed) {
-            if self.wake_request(fetch, false, now) {
-                continue;
-            }
             if let Some(id) = self.parked.remove(&fetch) {
-                self.set_gate(id, Gates::PARKED, false);
-                self.end_stream(id, StreamCondition::InternalServerError, None, now);
+                self.run_without(id, now);
+            } else if self.fill_ins.remove(&fetch).is_none() {
+                self.wake_request(fetch, false, now);
             }
         }
+    }
+
+    /// The row cannot be read: the frame runs again and is told so. A login fails for now; what cannot
+    /// do without the row ends its stream.
+    fn run_without(&mut self, id: ConnId, now: Now) {
+        self.unreadable = Some(id);
+        self.set_gate(id, Gates::PARKED, false);
+        self.go_on_reading(id, now);
+        self.unreadable = None;
     }
 
     fn run_again(&mut self, id: ConnId, fetch: FetchId, now: Now) {

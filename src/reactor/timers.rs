@@ -47,6 +47,11 @@ impl<K: Ord + Copy> Timers<K> {
         Some(key)
     }
 
+    /// Whether `key` has this deadline.
+    pub fn has(&self, key: K, deadline_ms: u64) -> bool {
+        self.set.contains(&(deadline_ms, key))
+    }
+
     /// How many deadlines are set.
     pub fn len(&self) -> usize {
         self.set.len()

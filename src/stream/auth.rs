@@ -85,7 +85,7 @@ impl Negotiation {
         let mut sasl = sasl_context(stream, &self.stage, domain, &addresses, cx);
         let mut exchange = Exchange::start(mechanism, &sasl);
         let step = exchange.step(data.as_deref().map(Vec::as_slice), &mut sasl);
-        if matches!(step, SaslStep::Miss) {
+        if matches!(step, SaslStep::Miss) && !cx.accounts.is_unreadable() {
             return Err(Parked);
         }
         self.tries.logins += 1;
@@ -108,7 +108,7 @@ impl Negotiation {
         let addresses = addresses(mechanism, domain, &self.stage, cx);
         let mut sasl = sasl_context(stream, &self.stage, domain, &addresses, cx);
         let step = running.exchange.step(Some(&data), &mut sasl);
-        if matches!(step, SaslStep::Miss) {
+        if matches!(step, SaslStep::Miss) && !cx.accounts.is_unreadable() {
             return Err(Parked);
         }
         if running.localpart.is_none() {
@@ -146,6 +146,7 @@ impl Negotiation {
             }
             SaslStep::Success(login) => self.succeeded(login, cx),
             SaslStep::Failure(condition) => self.sasl_failed(condition, running.localpart.as_deref(), cx),
+            // The account cannot be read now; that says nothing about the login.
             SaslStep::Miss => self.sasl_failed(SaslCondition::TemporaryAuthFailure, None, cx),
         }
     }

@@ -25,6 +25,13 @@ pub(super) struct Pending {
     pub(super) account: Account,
 }
 
+impl Pending {
+    /// Whether it is a session of this account, a bare JID.
+    pub(super) fn is_for(&self, bare: &str) -> bool {
+        self.account.jid.as_str() == bare
+    }
+}
+
 /// What the result looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {

@@ -237,6 +237,11 @@ impl HashSet {
 pub trait StreamAccounts: sasl::Accounts {
     /// The sets that every account of `domain` has; [`Lookup::Absent`] if it has no accounts.
     fn offered_hashes(&mut self, domain: &str) -> Lookup<HashSet>;
+    /// Whether a [`Lookup::Miss`] is final this time: the row cannot be read. Who can do without says so to the
+    /// client, who cannot answers [`Parked`] again.
+    fn is_unreadable(&self) -> bool {
+        false
+    }
 }
 
 /// A row of an account is not in memory. Nothing was changed or written: fetch it and hand in the same input again.

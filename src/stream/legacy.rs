@@ -39,6 +39,13 @@ struct Query {
     resource: Option<String>,
 }
 
+impl Attempt {
+    /// The account that it tries.
+    pub(super) fn localpart(&self) -> Option<&str> {
+        self.localpart.as_deref()
+    }
+}
+
 impl Negotiation {
     /// A `jabber:iq:auth` request on a stream of 2002 that may log in.
     pub(super) fn iq_auth(&mut self, iq: &Iq<'_>, cx: &mut Context<'_>) -> Result<(), Parked> {
@@ -145,7 +152,7 @@ impl Negotiation {
         let domain = cx.policy.domain(&stream.domain);
         let mut sasl = sasl_context(stream, &self.stage, domain, &[], cx);
         let (exchange, step) = check_password(username, password, &mut sasl);
-        if matches!(step, SaslStep::Miss) {
+        if matches!(step, SaslStep::Miss) && !cx.accounts.is_unreadable() {
             return Err(Parked);
         }
         self.tries.logins += 1;
@@ -175,7 +182,8 @@ impl Negotiation {
                 }
                 refuse(&attempt.id, stanza_condition(condition), cx);
             }
-            SaslStep::Challenge(_) | SaslStep::Miss => refuse(&attempt.id, StanzaCondition::InternalServerError, cx),
+            SaslStep::Miss => refuse(&attempt.id, stanza_condition(SaslCondition::TemporaryAuthFailure), cx),
+            SaslStep::Challenge(_) => refuse(&attempt.id, StanzaCondition::InternalServerError, cx),
         }
     }
 }

@@ -227,27 +227,31 @@ impl Negotiation {
         matches!(self.stage, Stage::Known(_))
     }
 
-    /// Whether somebody has logged in, or is just about to, as this bare JID.
+    /// Whether it has logged in to this account (a bare JID), or is about to.
     #[must_use]
-    pub fn is_of(&self, bare: &str) -> bool {
-        let tried = match &self.state {
-            State::Exchanging(running) => running.localpart.as_deref(),
-            State::Hashing(hashing) => match &**hashing {
-                Hashing::Sasl(running) => running.localpart.as_deref(),
-                Hashing::IqAuth(attempt) => attempt.localpart.as_deref(),
-            },
-            _ => None,
+    pub fn concerns(&self, bare: &str) -> bool {
+        let tries = |localpart: Option<&str>| {
+            let own = bare.strip_suffix(self.domain().unwrap_or_default()).and_then(|own| own.strip_suffix('@'));
+            own.is_some() && own == localpart
         };
-        let known = match (&self.state, &self.stage) {
-            (State::Confirming(account), _) => Some(&**account),
-            (_, Stage::Known(account)) => Some(account),
-            (State::Binding(pending), _) => Some(&pending.account),
-            _ => None,
-        };
-        known.is_some_and(|account| account.jid.as_str() == bare)
-            || tried
-                .zip(self.domain())
-                .is_some_and(|(localpart, domain)| bare.split_once('@') == Some((localpart, domain)))
+        let is_known = matches!(&self.stage, Stage::Known(account) if account.jid.as_str() == bare);
+        is_known
+            || match &self.state {
+                State::Exchanging(running) => tries(running.localpart.as_deref()),
+                State::Hashing(hashing) => match &**hashing {
+                    Hashing::Sasl(running) => tries(running.localpart.as_deref()),
+                    Hashing::IqAuth(attempt) => tries(attempt.localpart()),
+                },
+                State::Confirming(account) => account.jid.as_str() == bare,
+                State::Binding(pending) => pending.is_for(bare),
+                State::Opening
+                | State::Open
+                | State::Proceeding
+                | State::Handshaking
+                | State::LoggedIn
+                | State::Bound(_)
+                | State::Closing => false,
+            }
     }
 
     /// Whether a session is bound: time for [`Negotiation::into_bound`].

@@ -15,7 +15,7 @@
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
@@ -24,7 +24,7 @@ use stonechat::im::accounts;
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
-use stonechat::sasl::{Credentials, Mechanism, ScramHash, derive};
+use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, offline, serve};
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
@@ -128,7 +128,11 @@ pub(crate) fn settings() -> Settings {
         elements_max: elements,
     };
     Settings {
-        admission: AdmissionLimits { connections_max: 2000, connections_per_address_max: 2000 },
+        admission: AdmissionLimits {
+            connections_max: 2000,
+            connections_per_address_max: 2000,
+            connects_per_address_per_minute_max: 1000,
+        },
         outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
         xml_before_login: xml(10_000, 32),
         xml: xml(64 * 1024, 4096),
@@ -354,11 +358,21 @@ pub(crate) fn add_account(engine: &mut dyn Engine, address: &str, password: &str
     add_account_with(engine, address, password, &ScramHash::ALL);
 }
 
+/// What a password gives with these SCRAM sets. Derived once a password: it is slow by purpose.
+pub(crate) fn credentials(password: &str, hashes: &[ScramHash]) -> Credentials {
+    type Derived = Mutex<BTreeMap<(String, Vec<ScramHash>), Vec<ScramKeys>>>;
+    static DERIVED: Derived = Mutex::new(BTreeMap::new());
+    let mut derived = DERIVED.lock().unwrap_or_else(PoisonError::into_inner);
+    let keys = derived
+        .entry((password.to_owned(), hashes.to_vec()))
+        .or_insert_with(|| derive(password, hashes, ITERATIONS, &mut Random::seeded(1)).run().derived);
+    Credentials { keys: keys.clone(), disabled: false }
+}
+
 /// Puts an account with these SCRAM sets on disk.
 pub(crate) fn add_account_with(engine: &mut dyn Engine, address: &str, password: &str, hashes: &[ScramHash]) {
     let jid = Jid::parse(address).unwrap();
-    let job = derive(password, hashes, ITERATIONS, &mut Random::seeded(1));
-    let account = accounts::account(&Credentials { keys: job.run().derived, disabled: false });
+    let account = accounts::account(&credentials(password, hashes));
     let created =
         offline::run(engine, |store| accounts::create(store, jid.domainpart(), jid.localpart().unwrap(), &account));
     assert_eq!(created.unwrap(), accounts::Change::Done);

@@ -5,8 +5,9 @@
 use super::Login;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 use stonechat::crypto::{digest, hmac, pbkdf2};
 
 /// What the server may not go below (RFC 7677 §4).
@@ -22,7 +23,7 @@ pub(super) struct Scram {
     signature: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hash {
     Sha1,
     Sha256,
@@ -132,7 +133,16 @@ impl Hash {
         hmac::sign(&hmac::Key::new(algorithm, key), data).as_ref().to_vec()
     }
 
+    /// Computed once for the same input: a transcript is played again and again.
     fn pbkdf2(self, password: &str, salt: &[u8], iterations: NonZeroU32) -> Vec<u8> {
+        type Done = Mutex<BTreeMap<(Hash, String, Vec<u8>, NonZeroU32), Vec<u8>>>;
+        static DONE: Done = Mutex::new(BTreeMap::new());
+        let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self, password.to_owned(), salt.to_vec(), iterations);
+        done.entry(key).or_insert_with(|| self.pbkdf2_anew(password, salt, iterations)).clone()
+    }
+
+    fn pbkdf2_anew(self, password: &str, salt: &[u8], iterations: NonZeroU32) -> Vec<u8> {
         let (algorithm, length) = match self {
             Self::Sha1 => (pbkdf2::PBKDF2_HMAC_SHA1, 20),
             Self::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, 32),
