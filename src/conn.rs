@@ -58,7 +58,8 @@ pub struct Negotiating {
     pub delayed: Option<Delayed>,
     /// The hash outcome that waits for a row.
     pub waiting_hash: Option<crate::sasl::HashOutcome>,
-    /// The highest ticket that this login has read: until it is durable no answer leaves.
+    /// The highest ticket that this login has read: until it is durable no answer leaves, also where a hash or a delay
+    /// lies between the reading and the answer.
     pub ticket: Ticket,
 }
 

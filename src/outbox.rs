@@ -318,10 +318,9 @@ impl Outboxes {
         some_left
     }
 
-    /// The ticket that the last of the held answers of `conn` waits for.
-    pub fn last_held_ticket(&self, conn: ConnId) -> Option<u64> {
-        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
-        row.held.as_ref()?.0.back().map(|held| held.ticket)
+    /// Whether answers to `conn` wait for a commit.
+    pub fn is_holding(&self, conn: ConnId) -> bool {
+        self.holding.contains(&conn)
     }
 
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {

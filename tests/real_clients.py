@@ -309,11 +309,11 @@ class Client:
             options |= {"cert": world.folder / f"{certificate}.pem", "key": world.folder / f"{certificate}.key"}
         arguments = [str(part) for name, value in options.items() if value for part in (f"--{name.replace('_', '-')}", value)]
         environment = dict(os.environ, NODE_EXTRA_CA_CERTS=str(world.folder / "ca.pem"), **environment)
-        self.lines = []
+        self.lines, self.unfinished = [], b""
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [*map(str, command), *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self.errors, text=True,
+            stderr=self.errors,
         )
         world.stack.callback(self.stop)
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -328,18 +328,21 @@ class Client:
     def says(self, word):
         """Waits for the line that begins with this word; returns what follows it."""
         while True:
-            line = self.process.stdout.readline()
-            if line:
-                self.lines.append(line.strip())
+            ended = self.process.poll() is not None
+            self.listen()
             for known in self.lines:
                 if known == word or known.startswith(word + " "):
                     return known.removeprefix(word).strip()
-            if not line and self.process.poll() is not None:
+            if ended:
                 raise self.failure(f"ended with {self.process.returncode} before it said `{word}`")
             if time.monotonic() > self.until:
                 raise self.failure(f"did not say `{word}` in time")
-            if not line:
-                time.sleep(0.01)
+            time.sleep(0.01)
+
+    def listen(self):
+        """Takes the whole lines that were printed so far."""
+        *lines, self.unfinished = (self.unfinished + (self.process.stdout.read() or b"")).split(b"\n")
+        self.lines += [line.decode().strip() for line in lines]
 
     def ends_well(self):
         self.says("done")
@@ -349,7 +352,8 @@ class Client:
     def ends_badly(self):
         if self.process.wait(CASE_SECONDS_MAX) == 0:
             raise self.failure("succeeded, and must not")
-        if any(line.startswith("bound") for line in self.lines + self.process.stdout.read().splitlines()):
+        self.listen()
+        if any(line.startswith("bound") for line in self.lines):
             raise self.failure("got a session, and must not")
 
     def failure(self, message):

@@ -52,7 +52,15 @@ impl Core {
         let hosted: Vec<&str> = self.domains.names().collect();
         match admin::execute(&request, &hosted, &mut self.store) {
             Ok(answer) => {
-                let ticket = if answer == Answer::Done { self.store.finish() } else { self.store.discard() };
+                let ticket = match &answer {
+                    Answer::Done => self.store.finish(),
+                    // It says nothing of any row, and must not wait for the disk that is behind.
+                    Answer::Refused(Refusal::Busy) => {
+                        self.store.discard();
+                        Ticket::NONE
+                    }
+                    Answer::Users { .. } | Answer::Status(_) | Answer::Refused(_) => self.store.discard(),
+                };
                 if answer == Answer::Done {
                     self.account_changed(&request, now);
                 }

@@ -89,7 +89,7 @@ impl Admission {
     ///
     /// [`Refused`]: close the socket without a word.
     pub(super) fn admit(&mut self, address: AddressKey, now_ms: u64) -> Result<(), Refused> {
-        if self.total >= self.limits.connections_max {
+        if self.is_full() {
             return Err(Refused::Full);
         }
         if address != AddressKey::LOOPBACK {
@@ -151,6 +151,11 @@ impl Admission {
     /// Connections now that count towards their address.
     pub(super) fn counted(&self) -> usize {
         self.by_address.values().map(|count| *count as usize).sum()
+    }
+
+    /// Whether nobody can be let in until somebody leaves.
+    pub(super) fn is_full(&self) -> bool {
+        self.total >= self.limits.connections_max
     }
 
     /// A connection that was let in has gone.

@@ -49,9 +49,13 @@ impl Core {
     }
 
     /// The stream ends before its last answer has left: what was withheld is dropped, but not the
-    /// header, without which an error is no stream (RFC 6120 §4.9.1.2) and which promises nothing.
+    /// header, without which an error is no stream (RFC 6120 §4.9.1.2) and which promises nothing. If
+    /// the success was withheld, the error is still one of the stream before, which has its header.
     fn overtake(&mut self, id: ConnId, out: &mut Vec<u8>) {
         let Some(delayed) = self.take_delayed(id) else { return };
+        if delayed.asks.iter().any(|ask| matches!(ask, Ask::NewStream)) {
+            out.drain(..header_of(out).len());
+        }
         let header = header_of(&delayed.out).len();
         let mut whole = delayed.out;
         whole.truncate(header);
@@ -64,8 +68,8 @@ impl Core {
         let ticket = negotiating.ticket;
         let is_last = asks.iter().any(|ask| matches!(ask, Ask::Close(_)));
         // The end of a stream promises nothing, and what stays inside tells nobody.
-        let tells =
-            !(is_last || out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_))));
+        let stays_inside = out.is_empty() && asks.iter().all(|ask| matches!(ask, Ask::ReadGate(_) | Ask::Hash(_)));
+        let tells = !is_last && !stays_inside;
         if tells && !self.store.is_durable(ticket) {
             self.held.insert((ticket, id));
             return self.withhold(id, out, asks, now.mono_ms + HELD_TIMEOUT_MS, Gates::HELD);
@@ -127,9 +131,13 @@ impl Core {
 
 /// The stream header at the front of an answer, if it begins with one.
 fn header_of(out: &[u8]) -> &[u8] {
-    // In attribute values `>` is always escaped: the second one ends the open tag.
+    let declaration = usize::from(out.starts_with(b"<?xml"));
     let ends = out.iter().enumerate().filter(|(_, byte)| **byte == b'>').map(|(at, _)| at + 1);
-    let len = if out.starts_with(b"<?xml") { ends.take(2).last().unwrap_or_default() } else { 0 };
+    // In attribute values `>` is always escaped, so that the next one ends the tag.
+    let len = match declaration == 1 || out.starts_with(b"<stream:stream") {
+        true => ends.take(declaration + 1).last().unwrap_or_default(),
+        false => 0,
+    };
     out.get(..len).unwrap_or_default()
 }
 
@@ -142,6 +150,8 @@ mod tests {
         let header = "<?xml version='1.0'?><stream:stream from='a&gt;b'>";
         assert_eq!(header_of(format!("{header}<stream:features/>").as_bytes()), header.as_bytes());
         assert_eq!(header_of(header.as_bytes()), header.as_bytes());
+        assert_eq!(header_of(b"<stream:stream id='1'><sasl:mechanisms>"), b"<stream:stream id='1'>");
+        assert_eq!(header_of(b"<stream:error><a/>"), b"");
         assert_eq!(header_of(b"<success/><a>"), b"");
         assert_eq!(header_of(b""), b"");
     }

@@ -18,7 +18,7 @@ const ACTIONS_KEPT_MAX: usize = 64;
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
     pub(super) fn end_stream(&mut self, id: ConnId, condition: StreamCondition, app: Option<AppCondition>, now: Now) {
-        let is_holding = self.outboxes.last_held_ticket(id).is_some();
+        let is_holding = self.outboxes.is_holding(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         match &conn.phase {
             Phase::Negotiating(_) if conn.flags.has(Flags::HANDSHAKING) => {
@@ -51,9 +51,8 @@ impl Core {
         }
     }
 
-    /// Ends a stream whose last answer is still held back, by a delay or for the disk. The automaton is ahead of what
-    /// the peer has seen, so the error is written here, in the stream that the peer knows; the answer is not given at
-    /// all.
+    /// Ends a stream whose last answer is held back, by a delay or for the disk. The automaton is ahead of what the
+    /// peer has seen, so the error is written here, in the stream that the peer knows; the answer is not given at all.
     fn end_delayed(&mut self, id: ConnId, condition: StreamCondition, now: Now) {
         let Some(Phase::Negotiating(negotiating)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
         if negotiating.automaton.is_closing() {
@@ -135,7 +134,7 @@ impl Core {
             }
             Phase::Negotiating(negotiating) => {
                 log::debug!("{id}: no session in time");
-                if negotiating.delayed.is_some() || self.outboxes.last_held_ticket(id).is_some() {
+                if negotiating.delayed.is_some() || self.outboxes.is_holding(id) {
                     return self.end_delayed(id, StreamCondition::ConnectionTimeout, now);
                 }
                 let _parked = self.negotiate(id, Input::Timeout, now);
@@ -248,8 +247,7 @@ impl Core {
             Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
             Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
         };
-        let conns = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id);
-        let conns: Vec<ConnId> = conns.collect();
+        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id).collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

@@ -222,9 +222,9 @@ impl Core {
 
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
-        let is_holding = self.outboxes.last_held_ticket(id).is_some();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.flags.has(Flags::TELL_DRAINED) && !is_holding {
+        // A go-ahead that waits for the disk behind another answer has not left.
+        if conn.flags.has(Flags::TELL_DRAINED) && !self.outboxes.is_holding(id) {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }
@@ -332,6 +332,11 @@ impl Core {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// Whether there is no place left: who comes now does better to wait in the kernel's queue.
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
     }
 
     /// One more than the highest slot that a connection has.

@@ -1,4 +1,4 @@
-//! Accepting: a bounded number a tick, and a pause when the process has no descriptor left.
+//! Accepting: a bounded number a tick, and a pause when the process has no place or no descriptor left.
 
 use super::Server;
 use super::link::{Ending, Link, flag};
@@ -39,9 +39,9 @@ impl Server {
         }
     }
 
-    /// Whether somebody may be waiting at a listener.
+    /// Whether somebody may be waiting who can be let in.
     pub(super) fn accept_waits(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.is_ready)
+        (!self.core.is_full() && self.listeners.iter().any(|listener| listener.is_ready))
             || self.control.as_ref().is_some_and(super::control::Control::is_waiting)
     }
 
@@ -58,7 +58,8 @@ impl Server {
 
     fn accept_at(&mut self, at: usize, budget: &mut usize, now: Now) {
         while let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.is_ready) {
-            if *budget == 0 {
+            // When all places are taken the kernel's queue keeps who comes, until somebody leaves.
+            if *budget == 0 || self.core.is_full() {
                 return;
             }
             *budget -= 1;

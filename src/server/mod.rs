@@ -25,7 +25,7 @@ mod serve;
 mod signals;
 mod writes;
 
-pub use room::raise_descriptor_limit;
+pub use room::{forget_start, settle_process};
 pub use serve::{Parts, ServeError, settings, start};
 
 use crate::action::Action;
@@ -339,7 +339,11 @@ impl Server {
         if link.ending == Ending::Gone {
             return;
         }
-        // Best effort: an alert or an error that does not fit is lost with the connection.
+        if link.ending == Ending::Open {
+            // A peer that ends TLS in the middle, or never ends its stream, is told the same.
+            link.close_notify();
+        }
+        // Best effort: what does not fit is lost with the connection.
         let _flushed = link.flush_pending();
         link.ending = Ending::Gone;
         link.transport = Transport::Closed;

@@ -33,10 +33,14 @@ impl Room {
         (self.due_ms != 0).then_some(self.due_ms)
     }
 
-    /// Takes note of the number of connections; true when it is time to give back.
-    fn is_due(&mut self, connections: usize, is_calm: bool, now_ms: u64) -> bool {
+    /// Takes note of the number of connections, and of the rows that the columns keep for them; true when it
+    /// is time to give back.
+    fn is_due(&mut self, connections: usize, rows: usize, is_calm: bool, now_ms: u64) -> bool {
         self.peak = self.peak.max(connections);
-        if self.peak < CROWD_MIN || connections >= self.peak / 2 {
+        let crowd_left = self.peak >= CROWD_MIN && connections < self.peak / 2;
+        // A handful in the last rows of a crowd keeps all the rows.
+        let last_left = rows >= CROWD_MIN && connections == 0;
+        if !crowd_left && !last_left {
             self.due_ms = 0;
             return false;
         }
@@ -55,7 +59,7 @@ impl Server {
     /// Gives memory back some time after a crowd has left.
     pub(super) fn give_back(&mut self, now: Now) {
         let is_calm = self.ready_bound.is_empty() && self.ready_other.is_empty() && self.write_queue.is_empty();
-        if !self.room.is_due(self.core.connections(), is_calm, now.mono_ms) {
+        if !self.room.is_due(self.core.connections(), self.links.len(), is_calm, now.mono_ms) {
             return;
         }
         self.core.shrink(now);
@@ -71,18 +75,29 @@ impl Server {
     }
 }
 
-/// Raises the process's limit of descriptors to what the system allows it; returns the limit in force,
-/// `None` for no limit. For the program: a host that embeds the server decides for itself.
-pub fn raise_descriptor_limit() -> Option<u64> {
+/// Makes the process a server's own, before it starts: one arena for all threads, as many descriptors as
+/// the system allows. For the program; a host that embeds the server decides for itself.
+pub fn settle_process() {
+    crate::sys::share_one_arena();
+    raise_descriptor_limit();
+}
+
+/// Gives back what only the start needed: the memory of what was read, and pages of the code that read it.
+/// For the program, once it listens.
+pub fn forget_start() {
+    crate::sys::give_memory_back();
+    crate::sys::forget_code_pages();
+}
+
+fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
-        return limit.current;
+        return;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         Ok(()) => log::info!("descriptors: {} instead of {}", said(limit.maximum), said(limit.current)),
         Err(error) => log::warn!("descriptors: the limit stays {}: {error}", said(limit.current)),
     }
-    getrlimit(Resource::Nofile).current
 }
 
 fn said(limit: Option<u64>) -> String {
@@ -111,22 +126,25 @@ mod tests {
     #[test]
     fn memory_is_given_back_once_and_when_it_is_calm() {
         let mut room = Room::default();
-        assert!(!room.is_due(1_000, true, 10));
-        assert!(!room.is_due(500, true, 20) && room.due_ms().is_none());
-        assert!(!room.is_due(499, true, 30));
+        assert!(!room.is_due(1_000, 0, true, 10));
+        assert!(!room.is_due(500, 0, true, 20) && room.due_ms().is_none());
+        assert!(!room.is_due(499, 0, true, 30));
         assert_eq!(room.due_ms(), Some(30 + CALM_MS));
         // They come back: nothing to do.
-        assert!(!room.is_due(600, true, 40) && room.due_ms().is_none());
-        assert!(!room.is_due(100, true, 50));
+        assert!(!room.is_due(600, 0, true, 40) && room.due_ms().is_none());
+        assert!(!room.is_due(100, 0, true, 50));
         // A busy moment is put off.
-        assert!(!room.is_due(90, false, 50 + CALM_MS));
+        assert!(!room.is_due(90, 0, false, 50 + CALM_MS));
         assert_eq!(room.due_ms(), Some(50 + 2 * CALM_MS));
-        assert!(room.is_due(90, true, 50 + 2 * CALM_MS));
+        assert!(room.is_due(90, 0, true, 50 + 2 * CALM_MS));
         assert!(room.due_ms().is_none());
         // What is left is the peak from now on; a handful is no crowd.
-        assert!(!room.is_due(44, true, 100_000) && room.due_ms().is_some());
-        assert!(room.is_due(44, true, 200_000));
-        assert!(!room.is_due(0, true, 300_000) && room.due_ms().is_none());
+        assert!(!room.is_due(44, 0, true, 100_000) && room.due_ms().is_some());
+        assert!(room.is_due(44, 0, true, 200_000));
+        assert!(!room.is_due(0, 0, true, 300_000) && room.due_ms().is_none());
+        // Unless it was the rest of one.
+        assert!(!room.is_due(0, 1_000, true, 300_000) && room.is_due(0, 1_000, true, 400_000));
+        assert!(!room.is_due(0, 0, true, 500_000) && room.due_ms().is_none());
     }
 
     #[test]

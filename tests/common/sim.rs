@@ -25,7 +25,7 @@ use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
-use stonechat::storage::{Engine, Memory, offline, serve};
+use stonechat::storage::{Engine, Memory, Request, offline, serve};
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
 use stonechat::xml::XmlLimits;
@@ -42,6 +42,13 @@ pub(crate) struct Sim {
     pub(crate) core: Core,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) now: Now,
+    /// Whether the storage thread gets on with reads, with commits, and the hashing thread with passwords.
+    pub(crate) reads_go_on: bool,
+    pub(crate) commits_go_on: bool,
+    pub(crate) hashes_go_on: bool,
+    /// Passwords that were hashed.
+    pub(crate) hashed: usize,
+    requests: Vec<Request>,
     clients: BTreeMap<String, Client>,
     current: String,
     direct: bool,
@@ -71,6 +78,7 @@ pub(crate) struct Setup {
     pub(crate) client_certificate: Option<Vec<String>>,
     pub(crate) seed: u64,
     pub(crate) resources_max: usize,
+    pub(crate) negotiation_timeout_ms: u64,
 }
 
 impl Default for Setup {
@@ -86,6 +94,7 @@ impl Default for Setup {
             client_certificate: None,
             seed: 0x5222,
             resources_max: 4,
+            negotiation_timeout_ms: 30_000,
         }
     }
 }
@@ -182,15 +191,31 @@ impl Sim {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
         let domains = Domains::new(list, tls);
-        let settings = Settings { resources_per_account_max: setup.resources_max, ..settings() };
+        let settings = Settings {
+            resources_per_account_max: setup.resources_max,
+            negotiation_timeout_ms: setup.negotiation_timeout_ms,
+            ..settings()
+        };
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         for (address, password) in &setup.accounts {
             add_account(&mut *engine, address, password);
         }
         let now = Now { mono_ms: 1_000, unix_ms: NOW_S * 1000 };
-        let (clients, current) = (BTreeMap::new(), String::new());
-        Self { core, engine, now, clients, current, direct: setup.direct, chain }
+        Self {
+            core,
+            engine,
+            now,
+            reads_go_on: true,
+            commits_go_on: true,
+            hashes_go_on: true,
+            hashed: 0,
+            requests: Vec::new(),
+            clients: BTreeMap::new(),
+            current: String::new(),
+            direct: setup.direct,
+            chain,
+        }
     }
 
     /// The connection of a client.
@@ -237,7 +262,7 @@ impl Sim {
             busy |= self.act();
             busy |= self.go_on();
             if !busy {
-                return;
+                return self.core.audit().unwrap();
             }
         }
         panic!("the server does not come to rest");
@@ -245,16 +270,24 @@ impl Sim {
 
     fn work_elsewhere(&mut self) -> bool {
         let mut busy = false;
-        while let Some(task) = self.core.next_hash() {
+        while let Some(task) = self.hashes_go_on.then(|| self.core.next_hash()).flatten() {
             let outcome = task.job.run();
             self.core.hashed(task.conn, outcome, self.now);
+            self.hashed += 1;
             busy = true;
         }
-        let mut requests = Vec::new();
-        self.core.submit(self.now, &mut requests);
-        for request in requests {
-            self.core.completed(serve(&mut *self.engine, request), self.now);
-            busy = true;
+        self.core.submit(self.now, &mut self.requests);
+        for request in std::mem::take(&mut self.requests) {
+            let goes_on = match request {
+                Request::Fetch(_) => self.reads_go_on,
+                Request::Commit { .. } => self.commits_go_on,
+            };
+            if goes_on {
+                self.core.completed(serve(&mut *self.engine, request), self.now);
+                busy = true;
+            } else {
+                self.requests.push(request);
+            }
         }
         busy
     }

@@ -1,5 +1,7 @@
 //! A server in a thread, and clients with real sockets and real TLS, as a [`Peer`] for transcripts.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use crate::common::script::Peer;
 use crate::sim::{Setup, add_account, client_chain};
 use crate::tls_common::{ClientSettings, World};

@@ -1,0 +1,64 @@
+//! Deterministic simulation: the whole core against clients, a network, a disk and a clock that all
+//! misbehave, from one seed.
+//!
+//! `SEED=123 cargo test --test sim` replays a run; `SEEDS=5000` tries so many fresh ones.
+
+mod common;
+#[path = "common/sim.rs"]
+mod sim;
+mod simulation;
+mod tls_common;
+
+use simulation::{Outcome, World};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs that are always made: the first few, and every one that once found a bug.
+const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8];
+/// Fresh runs, where none are asked for.
+const FRESH: u64 = 8;
+
+fn run(seed: u64) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(fault)) => panic!("SEED={seed} finds: {fault}"),
+        Err(_) => panic!("SEED={seed} panics"),
+    }
+}
+
+#[test]
+fn nothing_that_peers_do_breaks_the_core() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds: Vec<u64> = match (number("SEED"), number("SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, count) => {
+            let fresh = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+            SEEDS.iter().copied().chain((0..count.unwrap_or(FRESH)).map(|at| fresh.wrapping_add(at))).collect()
+        }
+    };
+    let began = Instant::now();
+    let outcomes: Vec<Outcome> = seeds.iter().map(|seed| run(*seed)).collect();
+    let ticks: usize = outcomes.iter().map(|outcome| outcome.ticks).sum();
+    println!("ticks={ticks} ticks_per_s={:.0}", ticks as f64 / began.elapsed().as_secs_f64());
+    for (seed, outcome) in seeds.iter().zip(&outcomes) {
+        println!("SEED={seed} {outcome:?}");
+    }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+/// A run that meets nothing shows nothing.
+#[test]
+fn the_runs_go_everywhere() {
+    let outcomes: Vec<Outcome> = SEEDS.iter().take(4).map(|seed| run(*seed)).collect();
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    assert!(sum(|one| one.sessions) > 20, "{outcomes:?}");
+    assert!(sum(|one| one.messages as u64) > 100, "{outcomes:?}");
+    assert!(sum(|one| one.parked) > 20, "{outcomes:?}");
+    assert!(sum(|one| one.commits_failed) > 0, "{outcomes:?}");
+    assert!(sum(|one| one.refused) > 0, "{outcomes:?}");
+}

@@ -1,0 +1,396 @@
+//! A world from one seed: clients, network, disk, hashing thread, operator and clock around the core.
+//!
+//! ```text
+//! Client ──Net──▶ Link (reads cut anywhere, flips, ends) ──▶ Core ──▶ outboxes taken in bits ──▶ Client
+//! ```
+//!
+//! The driver's duties are those of `server/`, in its order of a tick; what may vary in reality varies
+//! here by chance. After each tick every invariant is checked; `World::end` brings all to an end and
+//! looks for what is left over.
+
+mod client;
+mod link;
+mod rng;
+mod view;
+
+use crate::sim::{Setup, add_account, add_account_with, credentials, policy, settings};
+use client::{Client, USERS};
+use link::{Ending, Link};
+use rng::Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use stonechat::admin::{Answer, UserRequest};
+use stonechat::clock::Now;
+use stonechat::core::{AdmissionLimits, Core, Domains, HashTask, Settings};
+use stonechat::ids::ConnId;
+use stonechat::jid::Jid;
+use stonechat::outbox::OutboxLimits;
+use stonechat::random::Random;
+use stonechat::sasl::{HashOutcome, ScramHash};
+use stonechat::storage::{Faults, Faulty, Memory, Request, serve};
+
+/// Ticks of one run.
+const TICKS: usize = 1500;
+/// Clients at a time, about.
+const CLIENTS: usize = 12;
+
+/// What a run came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) ticks: usize,
+    pub(crate) connections: usize,
+    pub(crate) sessions: u64,
+    pub(crate) messages: usize,
+    pub(crate) parked: u64,
+    pub(crate) commits_failed: u64,
+    pub(crate) slow_readers: u64,
+    pub(crate) refused: u64,
+    /// Of all that the clients have heard: the same seed must give the same.
+    pub(crate) digest: u64,
+}
+
+pub(crate) struct World {
+    core: Core,
+    engine: Faulty<Memory>,
+    faults: Faults,
+    rng: Rng,
+    now: Now,
+    links: BTreeMap<ConnId, Link>,
+    /// Ids that must reach nobody any more.
+    freed: BTreeSet<ConnId>,
+    requests: VecDeque<Request>,
+    hashing: Vec<HashTask>,
+    /// Every full JID that was ever bound.
+    jids: BTreeSet<String>,
+    asked: BTreeSet<u64>,
+    next_caller: u64,
+    next_serial: usize,
+    is_down: bool,
+    outcome: Outcome,
+}
+
+/// Bounds that a small run meets.
+fn tight() -> Settings {
+    Settings {
+        admission: AdmissionLimits {
+            connections_max: 14,
+            connections_per_address_max: 6,
+            connects_per_address_per_minute_max: 1_000_000,
+        },
+        outbox: OutboxLimits { bytes_max: 16 * 1024, total_bytes_max: 48 * 1024, held_max: 4 },
+        negotiation_timeout_ms: 20_000,
+        partial_bytes_max: 48 * 1024,
+        resources_per_account_max: 3,
+        directed_max: 3,
+        hashes_waiting_max: 3,
+        verifiers_max: 3,
+        verifier_lifetime_s: 20,
+        overlay_bytes_max: 3 * 1024,
+        ..settings()
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let setup = Setup { anonymous: true, tls_required: !rng.often(200), ..Setup::default() };
+        let domains = Domains::new(vec![policy("localhost", &setup)], None);
+        let faults = Faults::none();
+        let mut engine = Faulty::new(Memory::default(), faults.clone());
+        for user in ["anna", "ben", "cleo", "dora"] {
+            add_account(&mut engine, &format!("{user}@localhost"), "secret");
+        }
+        add_account_with(&mut engine, "old@localhost", "secret", &[ScramHash::Sha1]);
+        Self {
+            core: Core::new(tight(), domains, [3; 32], Random::seeded(seed)),
+            engine,
+            faults,
+            rng,
+            now: Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 },
+            links: BTreeMap::new(),
+            freed: BTreeSet::new(),
+            requests: VecDeque::new(),
+            hashing: Vec::new(),
+            jids: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            next_caller: 0,
+            next_serial: 0,
+            is_down: false,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Runs from the first tick to the end of everything.
+    pub(crate) fn run(mut self) -> Result<Outcome, String> {
+        let shutdown_at = if self.rng.often(300) { self.rng.below(TICKS) } else { TICKS };
+        for tick in 0..TICKS {
+            if tick == shutdown_at {
+                self.shut_down();
+            }
+            self.chance();
+            self.tick().map_err(|fault| format!("tick {tick}: {fault}"))?;
+        }
+        self.end()?;
+        let counters = self.core.counters();
+        let metrics = self.core.metrics();
+        self.outcome.sessions = metrics.bound;
+        self.outcome.parked = metrics.parked;
+        self.outcome.slow_readers = metrics.slow_readers;
+        self.outcome.refused = metrics.refused;
+        self.outcome.commits_failed = counters["commits_failed"];
+        Ok(self.outcome)
+    }
+
+    fn shut_down(&mut self) {
+        self.is_down = true;
+        self.core.shut_down(self.now);
+    }
+
+    /// What happens outside: people come and go, disks fill, the operator types.
+    fn chance(&mut self) {
+        let ms = match self.rng.below(200) {
+            0 => 10_000 + self.rng.below(60_000) as u64,
+            1..=4 => {
+                let next = self.core.next_deadline_ms().unwrap_or_default();
+                next.saturating_sub(self.now.mono_ms) + self.rng.below(2) as u64
+            }
+            _ => self.rng.below(60) as u64,
+        };
+        self.now.mono_ms += ms;
+        self.now.unix_ms = (self.now.unix_ms + ms).saturating_sub(if self.rng.often(2) { 3_600_000 } else { 0 });
+        while self.links.len() < CLIENTS + 6 && self.rng.often(if self.links.len() < CLIENTS { 300 } else { 30 }) {
+            self.connect();
+        }
+        match self.rng.below(300) {
+            0 => self.faults.fill_disk(self.rng.below(12) as u32),
+            1 => self.faults.lose_answers(1),
+            2 | 3 => self.faults.fail_fetches(1),
+            4..=7 => self.administer(),
+            _ => {}
+        }
+        let online: Vec<String> = self.jids.iter().cloned().collect();
+        for link in self.links.values_mut() {
+            link.client.act(&online, &mut self.rng);
+        }
+    }
+
+    fn connect(&mut self) {
+        let direct = self.rng.often(500);
+        let peer = self.rng.pick(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "127.0.0.1"]);
+        let Ok(id) = self.core.accept(peer.parse().unwrap(), direct, self.now) else { return };
+        self.outcome.connections += 1;
+        if self.rng.often(20) {
+            // The system did not want to watch it.
+            self.freed.insert(id);
+            return self.core.free(id, self.now);
+        }
+        self.next_serial += 1;
+        let client = Client::new(self.next_serial, direct, &mut self.rng);
+        if direct {
+            self.core.handshaking(id);
+        }
+        self.links.insert(id, Link::new(client, direct, &mut self.rng));
+    }
+
+    fn administer(&mut self) {
+        let address = Jid::parse(&format!("{}@localhost", self.rng.pick(&USERS))).unwrap();
+        let hashes: &[ScramHash] = if self.rng.often(300) { &[ScramHash::Sha1] } else { &ScramHash::ALL };
+        let credentials = credentials("secret", hashes);
+        let request = match self.rng.below(4) {
+            0 => UserRequest::Add { address, credentials },
+            1 => UserRequest::Passwd { address, credentials },
+            2 => UserRequest::Del { address },
+            _ => UserRequest::List { domain: "localhost".into(), after: None },
+        };
+        self.next_caller += 1;
+        self.asked.insert(self.next_caller);
+        self.core.administer(self.next_caller, request, self.now);
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        self.outcome.ticks += 1;
+        self.finished_elsewhere();
+        self.read();
+        self.core.expire(self.now);
+        self.core.close_overflown(self.now);
+        self.act()?;
+        let mut requests = Vec::new();
+        self.core.submit(self.now, &mut requests);
+        self.requests.extend(requests);
+        while self.hashing.len() < 2 {
+            let Some(task) = self.core.next_hash() else { break };
+            self.hashing.push(task);
+        }
+        self.take_answers()?;
+        self.write()?;
+        self.act()?;
+        self.free()?;
+        self.check()
+    }
+
+    fn finished_elsewhere(&mut self) {
+        while !self.requests.is_empty() && self.rng.often(400) {
+            let Some(request) = self.requests.pop_front() else { break };
+            let completion = serve(&mut self.engine, request);
+            self.core.completed(completion, self.now);
+        }
+        for task in std::mem::take(&mut self.hashing) {
+            match self.rng.below(1000) {
+                // Lost: the connection has its deadline.
+                0..=4 => {}
+                5..=300 => self.hashed(&task),
+                _ => self.hashing.push(task),
+            }
+        }
+    }
+
+    fn hashed(&mut self, task: &HashTask) {
+        // Who is gone is answered too: the outcome must reach nobody.
+        let link = self.links.get(&task.conn);
+        let verified = link.is_some_and(|link| link.client.password_is_right && link.client.user != "nobody");
+        let derived = match link {
+            Some(link) if verified && link.client.user == "old" => {
+                credentials("secret", &ScramHash::ALL).keys.into_iter().filter(|keys| keys.hash == ScramHash::Sha256)
+            }
+            .collect(),
+            _ => Vec::new(),
+        };
+        self.core.hashed(task.conn, HashOutcome { verified, derived }, self.now);
+    }
+
+    fn read(&mut self) {
+        let mut ids: Vec<ConnId> = self.links.keys().copied().collect();
+        while !ids.is_empty() {
+            let id = ids.swap_remove(self.rng.below(ids.len()));
+            let times = self.rng.below(3);
+            for _ in 0..times {
+                let Some(link) = self.links.get_mut(&id) else { break };
+                link.read(id, &mut self.core, self.now, &mut self.rng);
+            }
+        }
+    }
+
+    /// Carries out actions, and holds them to their rules.
+    fn act(&mut self) -> Result<(), String> {
+        let mut actions = Vec::new();
+        self.core.take_actions(&mut actions);
+        for action in actions {
+            let id = action.conn();
+            if self.freed.contains(&id) {
+                return Err(format!("{action:?} for a connection that is freed"));
+            }
+            let Some(link) = self.links.get_mut(&id) else { return Err(format!("{action:?} for nobody")) };
+            link.act(&action, &mut self.core, self.now).map_err(|fault| link.blame(id, &fault))?;
+        }
+        Ok(())
+    }
+
+    fn take_answers(&mut self) -> Result<(), String> {
+        let mut answers: Vec<(u64, Answer)> = Vec::new();
+        self.core.take_answers(&mut answers);
+        for (caller, answer) in answers {
+            if !self.asked.remove(&caller) {
+                return Err(format!("{answer:?} to caller {caller}, who has an answer already or never asked"));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), String> {
+        while self.core.outboxes().next_dirty().is_some() {}
+        for (id, link) in &mut self.links {
+            link.write(*id, &mut self.core, self.now, &mut self.rng).map_err(|fault| link.blame(*id, &fault))?;
+            if let Some(jid) = &link.client.jid {
+                if !self.jids.contains(jid) {
+                    self.jids.insert(jid.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self) -> Result<(), String> {
+        let gone: Vec<ConnId> =
+            self.links.iter().filter(|(_, link)| link.ending == Ending::Gone).map(|(id, _)| *id).collect();
+        for id in gone {
+            let Some(link) = self.links.remove(&id) else { continue };
+            let log = link.client.log.join("\n");
+            self.outcome.digest = log
+                .bytes()
+                .fold(self.outcome.digest, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+            self.outcome.messages += link.client.messages.len();
+            link.check_messages().map_err(|fault| link.blame(id, &fault))?;
+            self.core.free(id, self.now);
+            self.freed.insert(id);
+            if !self.core.outboxes().pending(id).is_empty() || self.core.wants_read(id) || self.core.is_bound(id) {
+                return Err(format!("{id} is freed and still something"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The invariants of every tick.
+    fn check(&mut self) -> Result<(), String> {
+        self.core.audit()?;
+        if self.core.connections() != self.links.len() {
+            return Err(format!("{} connections, {} sockets", self.core.connections(), self.links.len()));
+        }
+        if let Some(next) = self.core.next_deadline_ms().filter(|next| *next <= self.now.mono_ms) {
+            return Err(format!("the loop spins: a deadline at {next} is over at {}", self.now.mono_ms));
+        }
+        for (id, link) in &self.links {
+            if link.ending != Ending::Gone && self.core.wants_read(*id) != link.core_gate_open {
+                return Err(link.blame(*id, "what was said of its gate is not how it is"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything comes to an end: at a calm disk nothing may be left.
+    fn end(&mut self) -> Result<(), String> {
+        self.faults.fill_disk(0);
+        self.faults.lose_answers(0);
+        self.faults.fail_fetches(0);
+        if self.rng.often(500) && !self.is_down {
+            self.shut_down();
+        }
+        for link in self.links.values_mut() {
+            link.leaves(&mut self.rng);
+        }
+        for step in 0..400 {
+            self.now.mono_ms += 500;
+            self.now.unix_ms += 500;
+            self.tick().map_err(|fault| format!("end {step}: {fault}"))?;
+            let is_over = self.links.is_empty() && self.core.store().is_idle() && self.asked.is_empty();
+            if is_over && self.requests.is_empty() {
+                return self.nothing_is_left();
+            }
+        }
+        let stuck: Vec<String> = self.links.iter().map(|(id, link)| link.blame(*id, "is still there")).collect();
+        Err(format!("no end: asked {:?}, {}", self.asked, stuck.join("\n")))
+    }
+
+    fn nothing_is_left(&mut self) -> Result<(), String> {
+        let counters = self.core.counters();
+        let names = [
+            "connections",
+            "sessions",
+            "timers",
+            "hashes_waiting",
+            "outbox_bytes",
+            "partial_bytes",
+            "overlay_bytes",
+            "frames_parked",
+        ];
+        if let Some(name) = names.into_iter().find(|name| counters[*name] != 0) {
+            return Err(format!("left over: {name}={}", counters[name]));
+        }
+        let store = self.core.store();
+        if store.parked() != 0 || store.fetched_bytes() != 0 {
+            return Err(format!("left over: {} parked, {} bytes fetched", store.parked(), store.fetched_bytes()));
+        }
+        match self.core.next_deadline_ms() {
+            Some(next) => Err(format!("an empty server wakes up at {next}")),
+            None => Ok(()),
+        }
+    }
+}
