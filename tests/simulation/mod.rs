@@ -74,7 +74,7 @@ fn tight() -> Settings {
         admission: AdmissionLimits {
             connections_max: 14,
             connections_per_address_max: 6,
-            connects_per_address_per_minute_max: 1_000_000,
+            connects_per_address_per_minute_max: 10_000_000,
         },
         outbox: OutboxLimits { bytes_max: 16 * 1024, total_bytes_max: 48 * 1024, held_max: 4 },
         negotiation_timeout_ms: 20_000,
