@@ -165,8 +165,6 @@ impl Flags {
     pub const UNAUTHENTICATED: Self = Self(8);
     /// Its end has been asked of the transport.
     pub const ENDING: Self = Self(16);
-    /// TLS is up.
-    pub const SECURE: Self = Self(32);
     /// Between the flip and the end of the handshake: no XML may be sent.
     pub const HANDSHAKING: Self = Self(64);
 

@@ -52,6 +52,8 @@ macro_rules! limits {
 limits! {
     /// Connections at the same time; the process's descriptor limit may stop earlier.
     connections: u32 = 50_000 in 1..=10_000_000;
+    /// Connections at the same time that have not logged in; who comes then waits in the kernel's queue.
+    connections_before_login: u32 = 4_096 in 1..=10_000_000;
     /// Connections at the same time from one IPv4 address or one IPv6 /64. A guess: an office behind one address.
     connections_per_address: u32 = 256 in 1..=10_000_000;
     /// New connections a minute from one IPv4 address or one IPv6 /64. A guess: that office after a power cut.

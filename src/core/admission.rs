@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// As many connections as the process may have.
+    /// As many connections as the process may have, in all or before their login.
     Full,
     /// As many connections as one address may have.
     AddressFull,
@@ -27,6 +27,8 @@ pub enum Refused {
 pub struct AdmissionLimits {
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Connections at the same time that have not logged in.
+    pub connections_before_login_max: usize,
     /// Connections at the same time from one address (or IPv6 /64).
     pub connections_per_address_max: usize,
     /// New connections a minute from one address: as many at once, then one each time its share of the
@@ -59,6 +61,8 @@ impl Pace {
 pub(super) struct Admission {
     limits: AdmissionLimits,
     total: usize,
+    /// Those that have not logged in.
+    before_login: usize,
     by_address: HashMap<AddressKey, u32, Keyed>,
     paces: HashMap<AddressKey, Pace, Keyed>,
 }
@@ -78,7 +82,13 @@ impl BuildHasher for Keyed {
 impl Admission {
     /// Nobody connected yet.
     pub(super) fn new(limits: AdmissionLimits, keyed: Keyed) -> Self {
-        Self { limits, total: 0, by_address: HashMap::with_hasher(keyed), paces: HashMap::with_hasher(keyed) }
+        Self {
+            limits,
+            total: 0,
+            before_login: 0,
+            by_address: HashMap::with_hasher(keyed),
+            paces: HashMap::with_hasher(keyed),
+        }
     }
 
     /// Lets a connection in, or says why not.
@@ -99,6 +109,7 @@ impl Admission {
             self.by_address.insert(address, count + 1);
         }
         self.total += 1;
+        self.before_login += 1;
         Ok(())
     }
 
@@ -153,7 +164,17 @@ impl Admission {
 
     /// Whether nobody can be let in until somebody leaves.
     pub(super) fn is_full(&self) -> bool {
-        self.total >= self.limits.connections_max
+        self.total >= self.limits.connections_max || self.before_login >= self.limits.connections_before_login_max
+    }
+
+    /// Connections now that have not logged in.
+    pub(super) fn before_login(&self) -> usize {
+        self.before_login
+    }
+
+    /// A connection that was let in has logged in, or goes without.
+    pub(super) fn settle(&mut self) {
+        self.before_login = self.before_login.saturating_sub(1);
     }
 
     /// A connection that was let in has gone.

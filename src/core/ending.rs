@@ -185,6 +185,9 @@ impl Core {
         self.timers.set(Timer::Conn(id), conn.deadline_ms, 0);
         self.hashes.forget(conn.address, id);
         self.actions.retain(|action| action.conn() != id);
+        if conn.flags.has(Flags::UNAUTHENTICATED) {
+            self.admission.settle();
+        }
         self.admission.leave(conn.address);
     }
 

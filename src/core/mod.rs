@@ -84,8 +84,6 @@ pub struct Settings {
     pub throttle_entries_max: usize,
     /// Bytes of writes not yet on disk.
     pub overlay_bytes_max: usize,
-    /// PBKDF2 iterations of new SCRAM keys.
-    pub scram_iterations: u32,
 }
 
 /// Whose deadline it is.
@@ -208,7 +206,6 @@ impl Core {
     pub fn secured(&mut self, id: ConnId, info: TlsInfo, now: Now) {
         self.metrics.handshakes += 1;
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.flags.set(Flags::SECURE, true);
             conn.flags.set(Flags::HANDSHAKING, false);
         }
         // A step that needs no row cannot park.
@@ -306,6 +303,7 @@ impl Core {
             self.metrics.named().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let sizes = [
             ("connections", self.conns.len()),
+            ("connections_before_login", self.admission.before_login()),
             ("sessions", self.directory.len()),
             ("timers", self.timers.len()),
             ("hashes_waiting", self.hashes.len()),

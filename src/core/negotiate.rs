@@ -214,6 +214,7 @@ impl Core {
             return;
         };
         conn.flags.set(Flags::UNAUTHENTICATED, false);
+        self.admission.settle();
         conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
         self.set_deadline(id, 0);
         self.metrics.bound += 1;

@@ -192,6 +192,7 @@ pub fn settings(config: &Config) -> Settings {
     Settings {
         admission: AdmissionLimits {
             connections_max: limits.connections as usize,
+            connections_before_login_max: limits.connections_before_login as usize,
             connections_per_address_max: limits.connections_per_address as usize,
             connects_per_address_per_minute_max: limits.connects_per_address_per_minute,
         },
@@ -214,7 +215,6 @@ pub fn settings(config: &Config) -> Settings {
         verifier_lifetime_s: u64::from(limits.verifier_lifetime_s),
         throttle_entries_max: THROTTLE_ENTRIES_MAX,
         overlay_bytes_max: limits.overlay_bytes as usize,
-        scram_iterations: config.scram_iterations,
     }
 }
 

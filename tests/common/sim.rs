@@ -139,6 +139,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         admission: AdmissionLimits {
             connections_max: 2000,
+            connections_before_login_max: 2000,
             connections_per_address_max: 2000,
             connects_per_address_per_minute_max: 1000,
         },
@@ -154,7 +155,6 @@ pub(crate) fn settings() -> Settings {
         verifier_lifetime_s: 60,
         throttle_entries_max: 64,
         overlay_bytes_max: 64 * 1024,
-        scram_iterations: ITERATIONS,
     }
 }
 

@@ -75,6 +75,7 @@ fn tight() -> Settings {
     Settings {
         admission: AdmissionLimits {
             connections_max: 14,
+            connections_before_login_max: 14,
             connections_per_address_max: 6,
             connects_per_address_per_minute_max: 10_000_000,
         },
