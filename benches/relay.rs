@@ -18,7 +18,7 @@ use stonechat::action::Action;
 use stonechat::clock::Clock;
 use stonechat::ids::ConnId;
 
-/// A chat message as a phone sends it; 176 bytes.
+/// A chat message as a phone sends it.
 const MESSAGE: &[u8] = b"<message to='bob@localhost/desk' type='chat' id='ktx72v49'>\
     <body>Art thou not Romeo, and a Montague?</body>\
     <active xmlns='http://jabber.org/protocol/chatstates'/></message>";
@@ -58,6 +58,8 @@ fn relay(sim: &mut Sim, from: ConnId, to: ConnId, actions: &mut Vec<Action>) -> 
     sim.core.receive(from, MESSAGE, now);
     sim.core.close_overflown(now);
     sim.core.take_actions(actions);
+    // Nothing is written to the store: the tick ends without a request.
+    sim.core.submit(now, &mut Vec::new());
     let mut written = 0;
     while let Some(conn) = sim.core.outboxes().next_dirty() {
         assert_eq!(conn, to);

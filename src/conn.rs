@@ -58,7 +58,8 @@ pub struct Negotiating {
     pub delayed: Option<Delayed>,
     /// The hash outcome that waits for a row.
     pub waiting_hash: Option<crate::sasl::HashOutcome>,
-    /// The highest ticket that this login has read: until it is durable no answer leaves.
+    /// The highest ticket that this login has read: until it is durable no answer leaves, also where a hash or a delay
+    /// lies between the reading and the answer.
     pub ticket: Ticket,
 }
 
@@ -124,8 +125,10 @@ impl Gates {
     pub const DELAYED: Self = Self(8);
     /// Our side of the transport is shut.
     pub const CLOSED: Self = Self(16);
+    /// Its stanzas have filled this tick's share of the outboxes.
+    pub const PAUSED: Self = Self(32);
     /// An answer waits for the disk.
-    pub const HELD: Self = Self(32);
+    pub const HELD: Self = Self(64);
 
     /// Whether reading goes on.
     pub fn is_open(self) -> bool {

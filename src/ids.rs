@@ -120,6 +120,16 @@ impl<I: Id, T> Table<I, T> {
         Some(row.value)
     }
 
+    /// One more than the highest slot in use.
+    pub fn slots(&self) -> usize {
+        self.rows.iter().next_back().map_or(0, |(slot, _)| slot + 1)
+    }
+
+    /// Gives back the room behind the highest slot in use.
+    pub fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+    }
+
     /// The id of whatever is in `slot` now.
     pub fn id_at(&self, slot: u32) -> Option<I> {
         let row = self.rows.get(slot as usize)?;

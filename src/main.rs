@@ -36,6 +36,7 @@ fn start_logger() -> LogRule {
 
 /// Serves until a signal, or a verb over the control socket, ends it.
 fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listening])) -> Result<(), Box<dyn Error>> {
+    server::settle_process();
     let parts = Parts {
         reload: Box::new(boot.reloader(&config)),
         tls: boot.tls.take(),
@@ -46,5 +47,6 @@ fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listenin
     let mut server = server::start(&config, parts)?;
     let listening = server.listeners().map(|(address, kind)| Listening { kind, address });
     on_listening(&listening.collect::<Vec<_>>());
+    server::forget_start();
     Ok(server.run()?)
 }

@@ -15,10 +15,6 @@ pub struct Metrics {
     pub handshakes: u64,
     /// Transports that failed: TLS or TCP.
     pub transport_failures: u64,
-    /// Logins.
-    pub logins: u64,
-    /// Failed login attempts.
-    pub login_failures: u64,
     /// Sessions bound.
     pub bound: u64,
     /// Streams that ended with an error of ours.
@@ -37,15 +33,13 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 14] {
+    pub fn named(&self) -> [(&'static str, u64); 12] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
             ("flips", self.flips),
             ("handshakes", self.handshakes),
             ("transport_failures", self.transport_failures),
-            ("logins", self.logins),
-            ("login_failures", self.login_failures),
             ("bound", self.bound),
             ("stream_errors", self.stream_errors),
             ("stanzas_relayed", self.stanzas_relayed),

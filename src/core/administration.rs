@@ -77,7 +77,10 @@ impl Core {
 
     fn account_changed(&mut self, request: &UserRequest, now: Now) {
         match request {
-            UserRequest::Passwd { address, .. } => self.forget_verifiers(address),
+            UserRequest::Passwd { address, .. } => {
+                self.forget_verifiers(address);
+                self.end_logins(address.bare(), now);
+            }
             UserRequest::Del { address } => {
                 self.forget_verifiers(address);
                 self.end_account(address.bare(), now);

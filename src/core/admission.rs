@@ -1,4 +1,5 @@
-//! Admission: who may connect, by the counts of connections in all and from one address.
+//! Admission: who may connect, by the counts of connections in all and from one address, and by how
+//! often that address has connected lately.
 //!
 //! Loopback is the host itself and only counts towards the whole (a gateway or a load test on the
 //! same machine is not a stranger). RFC 6120 §13.12 (1), (2); XEP-0205.
@@ -15,6 +16,8 @@ pub enum Refused {
     Full,
     /// As many connections as one address may have.
     AddressFull,
+    /// As many new connections as one address may open in this time.
+    TooFast,
     /// The server is shutting down.
     ShuttingDown,
 }
@@ -26,6 +29,31 @@ pub struct AdmissionLimits {
     pub connections_max: usize,
     /// Connections at the same time from one address (or IPv6 /64).
     pub connections_per_address_max: usize,
+    /// New connections a minute from one address: as many at once, then one each time its share of the
+    /// minute is over.
+    pub connects_per_address_per_minute_max: u32,
+}
+
+/// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
+/// of a newcomer: whoever owns thousands of addresses is held by the count in all.
+pub(super) const PACED_ADDRESSES_MAX: usize = 4096;
+/// What one connection costs; a minute gives this many for each that is allowed.
+const CONNECT_COST: u64 = 60_000;
+
+/// How much one address may still do.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Of [`CONNECT_COST`] each.
+    tokens: u64,
+    at_ms: u64,
+}
+
+impl Pace {
+    fn refill(&mut self, per_minute: u64, now_ms: u64) {
+        let earned = now_ms.saturating_sub(self.at_ms).saturating_mul(per_minute);
+        self.tokens = self.tokens.saturating_add(earned).min(per_minute * CONNECT_COST);
+        self.at_ms = now_ms;
+    }
 }
 
 /// Counts of connections.
@@ -34,6 +62,7 @@ pub(super) struct Admission {
     limits: AdmissionLimits,
     total: usize,
     by_address: HashMap<AddressKey, u32, Keyed>,
+    paces: HashMap<AddressKey, Pace, Keyed>,
 }
 
 /// A hasher whose keys no peer knows.
@@ -51,7 +80,7 @@ impl BuildHasher for Keyed {
 impl Admission {
     /// Nobody connected yet.
     pub(super) fn new(limits: AdmissionLimits, keyed: Keyed) -> Self {
-        Self { limits, total: 0, by_address: HashMap::with_hasher(keyed) }
+        Self { limits, total: 0, by_address: HashMap::with_hasher(keyed), paces: HashMap::with_hasher(keyed) }
     }
 
     /// Lets a connection in, or says why not.
@@ -59,19 +88,59 @@ impl Admission {
     /// # Errors
     ///
     /// [`Refused`]: close the socket without a word.
-    pub(super) fn admit(&mut self, address: AddressKey) -> Result<(), Refused> {
-        if self.total >= self.limits.connections_max {
+    pub(super) fn admit(&mut self, address: AddressKey, now_ms: u64) -> Result<(), Refused> {
+        if self.is_full() {
             return Err(Refused::Full);
         }
         if address != AddressKey::LOOPBACK {
-            let count = self.by_address.entry(address).or_insert(0);
-            if *count as usize >= self.limits.connections_per_address_max {
+            let count = self.by_address.get(&address).copied().unwrap_or(0);
+            if count as usize >= self.limits.connections_per_address_max {
                 return Err(Refused::AddressFull);
             }
-            *count += 1;
+            self.take_pace(address, now_ms)?;
+            self.by_address.insert(address, count + 1);
         }
         self.total += 1;
         Ok(())
+    }
+
+    fn take_pace(&mut self, address: AddressKey, now_ms: u64) -> Result<(), Refused> {
+        let per_minute = u64::from(self.limits.connects_per_address_per_minute_max);
+        if self.paces.len() >= PACED_ADDRESSES_MAX && !self.paces.contains_key(&address) {
+            self.make_room(now_ms);
+        }
+        let fresh = Pace { tokens: per_minute * CONNECT_COST, at_ms: now_ms };
+        let pace = self.paces.entry(address).or_insert(fresh);
+        pace.refill(per_minute, now_ms);
+        pace.tokens = pace.tokens.checked_sub(CONNECT_COST).ok_or(Refused::TooFast)?;
+        Ok(())
+    }
+
+    /// Forgets half of the table: all that a minute has refilled, and those that have waited longest.
+    fn make_room(&mut self, now_ms: u64) {
+        self.forget_refilled(now_ms);
+        if self.paces.len() < PACED_ADDRESSES_MAX / 2 {
+            return;
+        }
+        let mut times: Vec<u64> = self.paces.values().map(|pace| pace.at_ms).collect();
+        let (_, &mut median, _) = times.select_nth_unstable(PACED_ADDRESSES_MAX / 4);
+        self.paces.retain(|_, pace| pace.at_ms > median);
+    }
+
+    fn forget_refilled(&mut self, now_ms: u64) {
+        let per_minute = u64::from(self.limits.connects_per_address_per_minute_max);
+        self.paces.retain(|_, pace| {
+            let mut later = *pace;
+            later.refill(per_minute, now_ms);
+            later.tokens < per_minute * CONNECT_COST
+        });
+    }
+
+    /// Gives back what a past load has left.
+    pub(super) fn shrink(&mut self, now_ms: u64) {
+        self.forget_refilled(now_ms);
+        self.paces.shrink_to_fit();
+        self.by_address.shrink_to_fit();
     }
 
     /// Connections now.
@@ -84,6 +153,11 @@ impl Admission {
         self.by_address.values().map(|count| *count as usize).sum()
     }
 
+    /// Whether nobody can be let in until somebody leaves.
+    pub(super) fn is_full(&self) -> bool {
+        self.total >= self.limits.connections_max
+    }
+
     /// A connection that was let in has gone.
     pub(super) fn leave(&mut self, address: AddressKey) {
         self.total = self.total.saturating_sub(1);
@@ -92,9 +166,6 @@ impl Admission {
             if *count == 0 {
                 self.by_address.remove(&address);
             }
-        }
-        if self.by_address.is_empty() {
-            self.by_address.shrink_to_fit();
         }
     }
 }
@@ -107,22 +178,76 @@ mod tests {
         AddressKey::of(text.parse().unwrap())
     }
 
+    fn admission(connections_max: usize, per_address: usize, per_minute: u32) -> Admission {
+        let limits = AdmissionLimits {
+            connections_max,
+            connections_per_address_max: per_address,
+            connects_per_address_per_minute_max: per_minute,
+        };
+        Admission::new(limits, Keyed(1, 2))
+    }
+
     #[test]
     fn bounds_hold_and_places_come_back() {
-        let limits = AdmissionLimits { connections_max: 4, connections_per_address_max: 2 };
-        let mut admission = Admission::new(limits, Keyed(1, 2));
+        let mut admission = admission(4, 2, 1_000);
         let (one, two, home) = (key("192.0.2.1"), key("192.0.2.2"), key("127.0.0.1"));
-        assert_eq!(admission.admit(one), Ok(()));
-        assert_eq!(admission.admit(one), Ok(()));
-        assert_eq!(admission.admit(one), Err(Refused::AddressFull));
-        assert_eq!(admission.admit(two), Ok(()));
-        assert_eq!(admission.admit(home), Ok(()));
-        assert_eq!(admission.admit(home), Err(Refused::Full));
+        assert_eq!(admission.admit(one, 0), Ok(()));
+        assert_eq!(admission.admit(one, 0), Ok(()));
+        assert_eq!(admission.admit(one, 0), Err(Refused::AddressFull));
+        assert_eq!(admission.admit(two, 0), Ok(()));
+        assert_eq!(admission.admit(home, 0), Ok(()));
+        assert_eq!(admission.admit(home, 0), Err(Refused::Full));
         admission.leave(one);
-        assert_eq!(admission.admit(one), Ok(()));
+        assert_eq!(admission.admit(one, 0), Ok(()));
         for address in [one, one, two, home] {
             admission.leave(address);
         }
         assert!(admission.by_address.is_empty() && admission.total == 0);
+    }
+
+    fn connects(admission: &mut Admission, address: AddressKey, now_ms: u64, tries: usize) -> usize {
+        let come_and_go = |admission: &mut Admission| {
+            let admitted = admission.admit(address, now_ms).is_ok();
+            if admitted {
+                admission.leave(address);
+            }
+            admitted
+        };
+        (0..tries).filter(|_| come_and_go(admission)).count()
+    }
+
+    #[test]
+    fn an_address_that_comes_too_often_waits() {
+        let mut admission = admission(100, 100, 60);
+        let (one, two, home) = (key("192.0.2.1"), key("2001:db8::1"), key("::1"));
+        assert_eq!(connects(&mut admission, one, 1_000, 100), 60);
+        assert_eq!(admission.admit(one, 1_000), Err(Refused::TooFast));
+        // What is refused costs nothing: one a second comes back.
+        assert_eq!(connects(&mut admission, one, 1_999, 10), 0);
+        assert_eq!(connects(&mut admission, one, 2_000, 10), 1);
+        assert_eq!(connects(&mut admission, one, 12_000, 100), 10);
+        // Nobody else pays for it, and the host itself is no stranger.
+        assert_eq!(connects(&mut admission, two, 12_000, 100), 60);
+        assert_eq!(connects(&mut admission, home, 12_000, 1_000), 1_000);
+        // More than the minute's is never saved up; then both are forgotten.
+        assert_eq!(connects(&mut admission, one, 1_000_000, 100), 60);
+        admission.shrink(1_059_999);
+        assert_eq!(admission.paces.len(), 1);
+        admission.shrink(1_060_000);
+        assert!(admission.paces.is_empty());
+    }
+
+    #[test]
+    fn the_table_of_addresses_is_bounded() {
+        let mut admission = admission(10, 10, 60);
+        let last = 3 * PACED_ADDRESSES_MAX as u64;
+        for number in 0..last {
+            let address = std::net::Ipv6Addr::from_bits((0x2001_0db8_0000_0000 | u128::from(number)) << 64);
+            assert_eq!(connects(&mut admission, AddressKey::of(address.into()), number, 60), 60);
+            assert!(admission.paces.len() <= PACED_ADDRESSES_MAX);
+        }
+        // Who came last is still remembered.
+        let address = std::net::Ipv6Addr::from_bits((0x2001_0db8_0000_0000 | u128::from(last - 1)) << 64);
+        assert_eq!(admission.admit(AddressKey::of(address.into()), last), Err(Refused::TooFast));
     }
 }

@@ -6,6 +6,7 @@ use crate::clock::Now;
 use crate::conn::Phase;
 use crate::dispatch::{Dispatch, Frame, Verdict};
 use crate::ids::ConnId;
+use crate::stream::error::StreamCondition;
 use crate::xml::{Scan, Step};
 
 impl Core {
@@ -13,8 +14,9 @@ impl Core {
         match step {
             Step::Frame { .. } => self.bound_frame(id, scan, bytes, now),
             Step::StreamEnd { .. } => self.peer_ended(id, now),
-            // White space is a keepalive (RFC 6120 §4.6.1); a header cannot come where frames are expected.
-            Step::Whitespace { .. } | Step::Header { .. } | Step::Incomplete => {}
+            Step::Header { .. } => self.end_stream(id, StreamCondition::UnsupportedStanzaType, None, now),
+            // White space is a keepalive (RFC 6120 §4.6.1).
+            Step::Whitespace { .. } | Step::Incomplete => {}
         }
         Progress::Took
     }

@@ -4,13 +4,16 @@
 //! peer ends its side or a bounded time is over, then `close_notify` and FIN. §4.6: a connection that
 //! breaks off ends its session as if it had said goodbye.
 
-use super::{Core, LINGER_MS, Timer};
+use super::{Core, FIN_WAIT_MS, LINGER_MS, Timer};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Conn, Flags, Gates, Phase};
 use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
+
+/// Room for actions that is kept when memory is given back.
+const ACTIONS_KEPT_MAX: usize = 64;
 
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
@@ -72,7 +75,7 @@ impl Core {
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD] {
+        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED] {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
@@ -113,6 +116,11 @@ impl Core {
             Phase::Negotiating(_) => {
                 log::debug!("{id}: no session in time");
                 let _parked = self.negotiate(id, Input::Timeout, now);
+            }
+            // It has not ended its side of the stream; the transport still ends in good order (RFC 6120 §4.4).
+            Phase::Closing { .. } if !conn.flags.has(Flags::ENDING) => {
+                self.finish(id);
+                self.set_deadline(id, now.mono_ms + FIN_WAIT_MS);
             }
             Phase::Closing { .. } => {
                 self.shut(id);
@@ -179,9 +187,18 @@ impl Core {
         self.hashes.forget(conn.address, id);
         self.actions.retain(|action| action.conn() != id);
         self.admission.leave(conn.address);
-        if self.conns.is_empty() {
-            self.outboxes.shrink();
-        }
+    }
+
+    /// Gives back what a past load has left in the columns; the driver calls it when things are calm.
+    pub fn shrink(&mut self, now: Now) {
+        self.admission.shrink(now.mono_ms);
+        self.conns.shrink();
+        self.directory.shrink();
+        self.outboxes.shrink(self.conns.slots());
+        self.actions.shrink_to(ACTIONS_KEPT_MAX);
+        self.paused.shrink_to(ACTIONS_KEPT_MAX);
+        self.out = Vec::new();
+        self.asks = Vec::new();
     }
 
     /// Tells every stream that the server goes down (RFC 6120 §4.9.3.20) and lets nobody in any more.
@@ -193,15 +210,22 @@ impl Core {
         }
     }
 
-    /// Ends the sessions of an account that is no more, and the logins that are on their way to it.
+    /// Ends the sessions of an account that is no more, and the logins that are on their way to one.
     pub fn end_account(&mut self, bare: &str, now: Now) {
+        self.end_logins(bare, now);
+        let conns: Vec<ConnId> = self.directory.resources(bare).map(|(_, session)| session.conn).collect();
+        for id in conns {
+            self.end_stream(id, StreamCondition::NotAuthorized, None, now);
+        }
+    }
+
+    /// Ends the logins at an account whose credentials are no longer what they were when the logins began.
+    pub(super) fn end_logins(&mut self, bare: &str, now: Now) {
         let logs_in = |conn: &Conn| match &conn.phase {
             Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
             Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
         };
-        let conns = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id);
-        let bound = self.directory.resources(bare).map(|(_, session)| session.conn);
-        let conns: Vec<ConnId> = conns.chain(bound).collect();
+        let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id).collect();
         for id in conns {
             self.end_stream(id, StreamCondition::NotAuthorized, None, now);
         }

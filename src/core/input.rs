@@ -101,6 +101,11 @@ impl Core {
             if conn.gates.has(Gates::CLOSED) {
                 return bytes.len();
             }
+            if matches!(conn.phase, Phase::Bound(_)) && conn.gates.is_open() && self.is_tick_full() {
+                self.pause(id);
+                scan.restart();
+                return at;
+            }
             // Whose outbox overflowed is about to end: what it would be told now is lost.
             if !conn.gates.is_open() || self.outboxes.is_overflown(id) {
                 scan.restart();

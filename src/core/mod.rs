@@ -29,7 +29,7 @@ mod waiting;
 pub use admission::{AdmissionLimits, Refused};
 pub use domains::Domains;
 pub use hashing::HashTask;
-pub use waiting::StoreAccounts;
+pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
 use crate::clock::Now;
@@ -49,12 +49,14 @@ use crate::xep::About;
 use crate::xml::{Scan, XmlLimits};
 use admission::{Admission, Keyed};
 use hashing::HashQueue;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How long a closing connection may take: to read our last words, to say its own.
 pub const LINGER_MS: u64 = 3_000;
+/// How long a peer that has not ended its stream by then may take to answer our `close_notify` and FIN.
+pub const FIN_WAIT_MS: u64 = 1_000;
 /// How long an answer waits for the disk before its stream ends because its fate is unknown.
 pub const HELD_TIMEOUT_MS: u64 = 30_000;
 
@@ -119,6 +121,8 @@ pub struct Core {
     random: Random,
     hashes: HashQueue,
     parked: BTreeMap<FetchId, ConnId>,
+    /// Connections whose stanzas wait for the next tick, in turn.
+    paused: VecDeque<ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
     /// Answers before login that wait for a commit: what for, and whose.
     held: BTreeSet<(Ticket, ConnId)>,
@@ -155,6 +159,7 @@ impl Core {
             conns: Table::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
+            paused: VecDeque::new(),
             resuming: BTreeMap::new(),
             held: BTreeSet::new(),
             fill_ins: BTreeMap::new(),
@@ -183,7 +188,8 @@ impl Core {
     /// [`Refused`]: the socket is closed without a word.
     pub fn accept(&mut self, peer: IpAddr, direct: bool, now: Now) -> Result<ConnId, Refused> {
         let address = AddressKey::of(peer);
-        let admitted = if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address) };
+        let admitted =
+            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
         if let Err(refused) = admitted {
             self.metrics.refused += 1;
             return Err(refused);
@@ -250,6 +256,9 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
+        if !self.paused.is_empty() {
+            return Some(0);
+        }
         let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
@@ -311,6 +320,9 @@ impl Core {
             ("heap_bytes", self.heap_bytes()),
         ];
         counters.extend(sizes.map(|(name, value)| (name.to_owned(), value as u64)));
+        let logins = self.throttle.totals();
+        counters.insert("logins".into(), logins.good);
+        counters.insert("logins_failed".into(), logins.failed);
         counters.insert("commits".into(), store.commits);
         counters.insert("commits_failed".into(), store.commits_failed);
         counters
@@ -319,6 +331,16 @@ impl Core {
     /// Connections that are open.
     pub fn connections(&self) -> usize {
         self.conns.len()
+    }
+
+    /// Whether there is no place left: who comes now does better to wait in the kernel's queue.
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
+    }
+
+    /// One more than the highest slot that a connection has.
+    pub fn slots(&self) -> usize {
+        self.conns.slots()
     }
 
     /// Sessions that are bound.

@@ -201,30 +201,23 @@ impl Core {
     }
 
     fn begin_session(&mut self, id: ConnId, session: SessionId) {
-        self.set_deadline(id, 0);
-        let Some(conn) = self.conns.get_mut(id) else {
-            self.directory.remove(session);
-            return;
-        };
-        let stream = match mem::replace(&mut conn.phase, Phase::Taken) {
-            Phase::Negotiating(negotiating) => negotiating.automaton.into_bound(),
+        let stream = self.conns.get_mut(id).and_then(|conn| match mem::replace(&mut conn.phase, Phase::Taken) {
+            Phase::Negotiating(negotiating) if negotiating.automaton.is_bound() => negotiating.automaton.into_bound(),
             other => {
                 conn.phase = other;
                 None
             }
+        });
+        // The stream ended instead; so does the session that it was to carry. Its end keeps its deadline.
+        let (Some(BoundStream { ns, lang, jid, version_1, .. }), Some(conn)) = (stream, self.conns.get_mut(id)) else {
+            self.directory.remove(session);
+            return;
         };
-        match stream {
-            Some(BoundStream { ns, lang, jid, version_1, .. }) => {
-                conn.flags.set(Flags::UNAUTHENTICATED, false);
-                conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
-                self.metrics.bound += 1;
-                log::debug!("{id}: bound {jid}");
-            }
-            // The stream ended instead; so does the session that it was to carry.
-            None => {
-                self.directory.remove(session);
-            }
-        }
+        conn.flags.set(Flags::UNAUTHENTICATED, false);
+        conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
+        self.set_deadline(id, 0);
+        self.metrics.bound += 1;
+        log::debug!("{id}: bound {jid}");
     }
 
     fn close(&mut self, id: ConnId, how: CloseHow, now: Now) {

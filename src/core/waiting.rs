@@ -18,6 +18,8 @@ use crate::storage::{Completion, FetchId, Miss, Request, Store, Ticket, Woken};
 use crate::stream::{HashSet, StreamAccounts};
 use std::mem;
 
+/// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
+pub const TICK_BYTES_MAX: usize = 256 * 1024;
 /// Sets of keys that wait for their account's row; one that finds no place waits for the next login.
 const FILL_INS_MAX: usize = 64;
 
@@ -127,7 +129,45 @@ impl Core {
 
     /// The end of a tick: what the storage thread has to do.
     pub fn submit(&mut self, now: Now, into: &mut Vec<Request>) {
+        self.go_on(now);
+        self.outboxes.end_tick();
         self.store.submit(now.mono_ms, into);
+    }
+
+    /// Goes on with what waited for the next tick, in turn.
+    pub fn go_on(&mut self, now: Now) {
+        for _ in 0..self.paused.len() {
+            if self.is_tick_full() {
+                break;
+            }
+            let Some(id) = self.paused.pop_front() else { break };
+            if self.conns.get(id).is_some_and(|conn| conn.gates.has(Gates::PAUSED)) {
+                self.set_gate(id, Gates::PAUSED, false);
+                self.go_on_reading(id, now);
+            }
+        }
+    }
+
+    /// Whether stanzas have appended as much as one tick may: what follows waits until that is written.
+    /// A few short stanzas of a sender with a long address can become megabytes; a receiver that
+    /// reads must not overflow before it is written to even once.
+    pub(super) fn is_tick_full(&self) -> bool {
+        self.outboxes.tick_bytes() >= self.tick_bytes_max()
+    }
+
+    /// Whether more should be read before what there is is written; leaves room for what is paused.
+    pub fn wants_more(&self) -> bool {
+        self.outboxes.tick_bytes() < self.tick_bytes_max() / 2
+    }
+
+    fn tick_bytes_max(&self) -> usize {
+        TICK_BYTES_MAX.min(self.settings.outbox.bytes_max / 4)
+    }
+
+    /// The rest of what a connection sent waits for the next tick.
+    pub(super) fn pause(&mut self, id: ConnId) {
+        self.set_gate(id, Gates::PAUSED, true);
+        self.paused.push_back(id);
     }
 
     /// The storage thread has done something.

@@ -56,11 +56,7 @@ impl<H: Hosts> Dispatch<'_, H> {
         }
         let is_own = self.directory.get(frame.sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
         if to.resourcepart().is_none() {
-            return if is_own {
-                self.iq_here(frame, kind, Target::OwnAccount)
-            } else {
-                Err(StanzaCondition::ServiceUnavailable)
-            };
+            return self.iq_here(frame, kind, if is_own { Target::OwnAccount } else { Target::Stranger });
         }
         let target = self.directory.find(to).filter(|target| is_own || self.shares_presence(*target, frame.sender));
         match target {
@@ -84,7 +80,7 @@ impl<H: Hosts> Dispatch<'_, H> {
     fn iq_here(&mut self, frame: Frame<'_>, kind: IqKind, target: Target) -> Result<(), StanzaCondition> {
         let payload = frame.head.children().first().ok_or(StanzaCondition::BadRequest)?;
         let (ns, name) = (payload.ns(frame.bytes, frame.ns), payload.local(frame.bytes));
-        if ns == NS_BIND {
+        if ns == NS_BIND && target != Target::Stranger {
             // One resource a stream (RFC 6120 §7): the stream is bound already.
             return Err(StanzaCondition::NotAllowed);
         }

@@ -22,10 +22,10 @@ use crate::outbox::Outboxes;
 use crate::stanza::{self, StanzaCondition, StanzaError, StanzaKind};
 use crate::stream::error::StreamCondition;
 use crate::xep::About;
-use crate::xml::{CLIENT, Head, STREAMS, StreamNs, relay};
+use crate::xml::{CLIENT, Child, Head, STREAMS, StreamNs, relay};
 
-/// The content namespace of server streams; not for clients (RFC 6120 §4.8.3).
-const SERVER: &str = "jabber:server";
+/// Content namespaces that a client's stream does not have (RFC 6120 §4.8.3).
+const FOREIGN_CONTENT: [&str; 3] = ["", "jabber:server", "jabber:component:accept"];
 
 /// The domains that this process answers for.
 pub trait Hosts {
@@ -108,11 +108,14 @@ impl<H: Hosts> Dispatch<'_, H> {
             return Verdict::End;
         }
         let uri = head.ns(bytes, ns);
-        if uri == SERVER {
+        if FOREIGN_CONTENT.contains(&&*uri) {
             return Verdict::Error(StreamCondition::InvalidNamespace);
         }
         if uri != CLIENT {
             return Verdict::Error(StreamCondition::UnsupportedStanzaType);
+        }
+        if has_content_prefix(frame) {
+            return Verdict::Error(StreamCondition::BadNamespacePrefix);
         }
         match StanzaKind::from_name(head.local(bytes)) {
             Some(StanzaKind::Message) => self.message(frame),
@@ -161,6 +164,12 @@ impl<H: Hosts> Dispatch<'_, H> {
         self.metrics.stanza_errors += 1;
         self.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
     }
+}
+
+/// Whether the stanza or a child of it has a prefix for `jabber:client`: that must not reach anybody (RFC 6120 §4.8.5).
+fn has_content_prefix(Frame { head, bytes, ns, .. }: Frame<'_>) -> bool {
+    let is_prefixed = |child: &Child| child.prefix(bytes).is_some() && child.ns(bytes, ns) == CLIENT;
+    head.prefix(bytes).is_some() || head.children().iter().any(is_prefixed)
 }
 
 /// Prepares a `to`, in `scratch` if need be.

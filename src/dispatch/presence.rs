@@ -6,10 +6,10 @@
 use super::{Address, Dispatch, Frame, Hosts, address};
 use crate::ids::SessionId;
 use crate::im::presence::Availability;
-use crate::im::session::{Available, Directed};
+use crate::im::session::{Available, Directed, Session};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition, StanzaKind};
-use crate::xml::{Tree, Writer, relay};
+use crate::xml::{Tree, Writer, escape_attr, relay};
 
 impl<H: Hosts> Dispatch<'_, H> {
     pub(super) fn presence(&mut self, frame: Frame<'_>) {
@@ -77,11 +77,15 @@ impl<H: Hosts> Dispatch<'_, H> {
         }
     }
 
-    /// The resource says goodbye (§4.5): its own others and everyone who got directed presence hear it.
+    /// The resource says goodbye (§4.5): all of its account, itself included, and everyone who got directed presence
+    /// hear it in its own words.
     fn unavailable(&mut self, frame: Frame<'_>) {
         let Some(sender) = self.directory.get(frame.sender) else { return };
         let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
         relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
+        if sender.is_available() {
+            self.send_to_session(frame.sender, &stanza);
+        }
         self.went(frame.sender, &stanza);
     }
 
@@ -105,29 +109,24 @@ impl<H: Hosts> Dispatch<'_, H> {
         let was_available = session.presence.take().is_some();
         let directed = session.directed.take();
         let bare = session.jid.as_ref().bare().to_owned();
-        let full = session.jid.as_str().to_owned();
         if was_available {
             self.send_to_resources(&bare, Some(id), stanza);
         }
         for target in directed.iter().flat_map(|list| list.0.iter()) {
-            self.directed_unavailable(&full, target);
+            let is_told = |told: SessionId| was_available && target.bare() == bare && self.is_available(told);
+            match self.directory.find(target.as_ref()) {
+                Some(session) if is_told(session) => {}
+                Some(session) => self.send_to_session(session, &addressed(stanza, target)),
+                None if target.is_bare() && !(was_available && target.bare() == bare) => {
+                    self.send_to_resources(target.bare(), None, &addressed(stanza, target));
+                }
+                None => {}
+            }
         }
     }
 
-    fn directed_unavailable(&mut self, from: &str, target: &Jid) {
-        let mut stanza = Vec::new();
-        Writer::new(&mut stanza)
-            .open("presence")
-            .attr("from", from)
-            .attr("to", target.as_str())
-            .attr("type", "unavailable")
-            .close();
-        let to = target.as_ref();
-        match self.directory.find(to) {
-            Some(session) => self.send_to_session(session, &stanza),
-            None if to.resourcepart().is_none() => self.send_to_resources(to.bare(), None, &stanza),
-            None => {}
-        }
+    fn is_available(&self, id: SessionId) -> bool {
+        self.directory.get(id).is_some_and(Session::is_available)
     }
 
     fn send_to_session(&mut self, id: SessionId, stanza: &[u8]) {
@@ -212,4 +211,17 @@ impl<H: Hosts> Dispatch<'_, H> {
             }
         }
     }
+}
+
+/// A broadcast stanza of ours or from `relay`, which both begin with `<name from=`, with a `to`.
+fn addressed(stanza: &[u8], to: &Jid) -> Vec<u8> {
+    let name_end = stanza.iter().position(|byte| *byte == b' ').unwrap_or_default();
+    let (name, rest) = stanza.split_at(name_end);
+    let mut out = Vec::with_capacity(stanza.len() + to.as_str().len() + 6);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b" to='");
+    escape_attr(to.as_str(), &mut out);
+    out.push(b'\'');
+    out.extend_from_slice(rest);
+    out
 }

@@ -42,6 +42,15 @@ impl Directory {
         Self { sessions: Table::new(), accounts: HashTable::new(), keys }
     }
 
+    /// Gives back what a past load has left.
+    pub fn shrink(&mut self) {
+        self.sessions.shrink();
+        let keys = self.keys;
+        let sessions = &self.sessions;
+        self.accounts
+            .shrink_to_fit(|id| sessions.get(*id).map_or(0, |session| hash(keys, session.jid.as_ref().bare())));
+    }
+
     /// The session, unless it has ended.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(id)

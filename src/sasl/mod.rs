@@ -38,7 +38,7 @@ use zeroize::Zeroize as _;
 pub use exchange::{Exchange, check_password};
 pub use hash::{HashJob, HashOutcome, derive};
 pub use keys::{CREDENTIALS_BYTES_MAX, Credentials, ScramHash, ScramKeys};
-pub use throttle::Throttle;
+pub use throttle::{Throttle, Totals};
 pub use verifiers::VerifierCache;
 
 /// Largest decoded message of a mechanism: every name, nonce and binding in it at its longest that a

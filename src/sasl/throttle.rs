@@ -39,6 +39,16 @@ pub struct Throttle {
     accounts: BTreeMap<u128, Failures>,
     places: BTreeMap<u128, Failures>,
     entries_max: usize,
+    totals: Totals,
+}
+
+/// Logins since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// That succeeded.
+    pub good: u64,
+    /// That failed for a wrong name, password or proof.
+    pub failed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +62,7 @@ impl Throttle {
     /// An empty one that holds at most so many accounts, and as many places.
     pub fn new(random: &mut Random, entries_max: usize) -> Self {
         let keys = (random.next_u64(), random.next_u64());
-        Self { keys, accounts: BTreeMap::new(), places: BTreeMap::new(), entries_max }
+        Self { keys, accounts: BTreeMap::new(), places: BTreeMap::new(), entries_max, totals: Totals::default() }
     }
 
     /// How long an attempt from `peer`, at `account` (domain and localpart, prepared) if it names one, must
@@ -67,6 +77,7 @@ impl Throttle {
 
     /// An attempt failed, for whatever reason that a guess can fail for.
     pub fn failed(&mut self, peer: IpAddr, account: Option<(&str, &str)>, now: Now) {
+        self.totals.failed += 1;
         let place = self.place(peer);
         PLACE.add(&mut self.places, place, self.entries_max, now);
         if let Some((domain, localpart)) = account {
@@ -77,8 +88,14 @@ impl Throttle {
 
     /// The owner of an account logged in.
     pub fn succeeded(&mut self, domain: &str, localpart: &str) {
+        self.totals.good += 1;
         let account = self.account(domain, localpart);
         self.accounts.remove(&account);
+    }
+
+    /// Logins since the start.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Bytes on the heap, about: a B-tree's nodes are at least half full.

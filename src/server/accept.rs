@@ -1,4 +1,4 @@
-//! Accepting: a bounded number a tick, and a pause when the process has no descriptor left.
+//! Accepting: a bounded number a tick, and a pause when the process has no place or no descriptor left.
 
 use super::Server;
 use super::link::{Ending, Link, flag};
@@ -27,6 +27,11 @@ pub(super) struct Listener {
     pub(super) is_ready: bool,
 }
 
+/// Whether the system has nothing left to make a socket of.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), None | Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
 impl Server {
     pub(super) fn listener_ready(&mut self, at: usize) {
         if let Some(listener) = self.listeners.get_mut(at) {
@@ -34,15 +39,17 @@ impl Server {
         }
     }
 
-    /// Whether somebody may be waiting at a listener.
+    /// Whether somebody may be waiting who can be let in.
     pub(super) fn accept_waits(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.is_ready)
+        (!self.core.is_full() && self.listeners.iter().any(|listener| listener.is_ready))
+            || self.control.as_ref().is_some_and(super::control::Control::is_waiting)
     }
 
     pub(super) fn accept(&mut self, now: Now) {
         if now.mono_ms < self.accept_again_at_ms {
             return;
         }
+        self.accept_control(now);
         let mut budget = ACCEPTS_PER_TICK_MAX;
         for at in 0..self.listeners.len() {
             self.accept_at(at, &mut budget, now);
@@ -51,24 +58,23 @@ impl Server {
 
     fn accept_at(&mut self, at: usize, budget: &mut usize, now: Now) {
         while let Some(listener) = self.listeners.get_mut(at).filter(|listener| listener.is_ready) {
-            if *budget == 0 {
+            // When all places are taken the kernel's queue keeps who comes, until somebody leaves.
+            if *budget == 0 || self.core.is_full() {
                 return;
             }
             *budget -= 1;
             let direct = listener.direct;
             match listener.socket.accept() {
                 Ok((socket, peer)) => self.welcome(socket, peer, direct, now),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => listener.is_ready = false,
-                    // The one in the queue has gone again; the next may be there.
-                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
-                    _ => return self.pause_accepting(&error, now),
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listener.is_ready = false,
+                Err(error) if is_exhausted(&error) => return self.pause_accepting(&error, now),
+                // About the one in the queue, which has gone again (accept(2), "Error handling"); the next may be there.
+                Err(error) => log::debug!("{}: a connection was gone before it came: {error}", listener.address),
             }
         }
     }
 
-    fn pause_accepting(&mut self, error: &io::Error, now: Now) {
+    pub(super) fn pause_accepting(&mut self, error: &io::Error, now: Now) {
         // Said once a pause at most, and only when the last one is long over.
         if now.mono_ms > self.accept_again_at_ms + 10_000 || self.accept_again_at_ms == 0 {
             log::warn!("cannot accept: {error}; trying again every {ACCEPT_PAUSE_MS} ms (is `ulimit -n` too small?)");
@@ -84,8 +90,6 @@ impl Server {
                 return;
             }
         };
-        // Stanzas are small and must not wait for each other's acknowledgement.
-        let _best_effort = socket.set_nodelay(true);
         let registered = self.poll.registry().register(
             &mut socket,
             Source::Conn(id.slot()).token(),

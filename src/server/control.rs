@@ -4,6 +4,7 @@
 //! the same time, each with a bounded line and a bounded time.
 
 use super::Server;
+use super::accept::is_exhausted;
 use crate::admin::{
     Answer, CONTROL_CONNECTIONS_MAX, CONTROL_LINE_BYTES_MAX, CONTROL_TIMEOUT_S, Refusal, Request, Status,
 };
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Control {
     listener: UnixListener,
     path: PathBuf,
+    /// Whether somebody may be waiting.
+    is_ready: bool,
     callers: Slab<Caller>,
     next_number: u64,
 }
@@ -49,7 +52,12 @@ impl Control {
         let mut listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         registry.register(&mut listener, Source::Control.token(), Interest::READABLE)?;
-        Ok(Self { listener, path: path.to_owned(), callers: Slab::new(), next_number: 1 })
+        Ok(Self { listener, path: path.to_owned(), is_ready: true, callers: Slab::new(), next_number: 1 })
+    }
+
+    /// Whether somebody may be waiting to be let in.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_ready
     }
 
     fn next_deadline_ms(&self) -> Option<u64> {
@@ -66,9 +74,23 @@ impl Drop for Control {
 
 impl Server {
     pub(super) fn control_ready(&mut self) {
-        let now = self.clock.now();
+        if let Some(control) = &mut self.control {
+            control.is_ready = true;
+        }
+    }
+
+    /// Lets callers in. When descriptors have run out they wait, like everybody.
+    pub(super) fn accept_control(&mut self, now: Now) {
         let Some(control) = &mut self.control else { return };
-        while let Ok((mut socket, _)) = control.listener.accept() {
+        while control.is_ready {
+            let mut socket = match control.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if is_exhausted(&error) => return self.pause_accepting(&error, now),
+                Err(error) => {
+                    control.is_ready = error.kind() != ErrorKind::WouldBlock;
+                    continue;
+                }
+            };
             if control.callers.len() >= CONTROL_CONNECTIONS_MAX {
                 continue;
             }
@@ -156,18 +178,14 @@ impl Server {
     fn control_write(&mut self, at: usize) {
         let Some(control) = &mut self.control else { return };
         let Some(caller) = control.callers.get_mut(at) else { return };
-        match caller.socket.write(&caller.answer) {
-            Ok(count) => {
-                caller.answer.drain(..count);
-                if caller.answer.is_empty() {
-                    control.callers.remove(at);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => {
-                control.callers.remove(at);
+        while !caller.answer.is_empty() {
+            match caller.socket.write(&caller.answer) {
+                Ok(count) => drop(caller.answer.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => break,
             }
         }
+        control.callers.remove(at);
     }
 
     /// Callers that take too long are let go.

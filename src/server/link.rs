@@ -26,6 +26,8 @@ pub(super) mod flag {
     pub(crate) const WRITE_QUEUED: u8 = 16;
     /// The peer has ended its side.
     pub(crate) const EOF: u8 = 32;
+    /// The kernel has announced an end or an error: it lies behind the bytes, and no edge will come for it.
+    pub(crate) const HANGUP: u8 = 64;
 }
 
 /// How far the end has come.
@@ -90,12 +92,18 @@ pub(super) struct Buffers {
     pub(super) sealed: Vec<u8>,
 }
 
-/// Bytes of one read from a socket.
-pub(super) const READ_CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of one read from a socket: a whole TLS record (RFC 8446 §5.2: 16,384 bytes, 256 more and a header).
+pub(super) const READ_CHUNK_BYTES: usize = 16 * 1024 + 256 + 5;
 
 impl Buffers {
     pub(super) fn new() -> Self {
         Self { cipher: vec![0; READ_CHUNK_BYTES], plain: Vec::new(), sealed: Vec::new() }
+    }
+
+    /// Gives back what a large read or write has left.
+    pub(super) fn shrink(&mut self) {
+        self.plain = Vec::new();
+        self.sealed = Vec::new();
     }
 }
 
@@ -120,9 +128,7 @@ impl Link {
             Transport::Plain(socket) => match read_socket(socket, &mut buffers.cipher) {
                 Ok(0) => ReadOutcome::Eof,
                 Ok(count) => {
-                    if count < buffers.cipher.len() {
-                        self.flags &= !flag::READABLE;
-                    }
+                    note_short_read(&mut self.flags, count < buffers.cipher.len());
                     buffers.plain.extend_from_slice(buffers.cipher.get(..count).unwrap_or_default());
                     ReadOutcome::Data { established: false, closed: false }
                 }
@@ -131,9 +137,7 @@ impl Link {
             Transport::Tls(socket, tls) => match read_socket(socket, &mut buffers.cipher) {
                 Ok(0) => ReadOutcome::Eof,
                 Ok(count) => {
-                    if count < buffers.cipher.len() {
-                        self.flags &= !flag::READABLE;
-                    }
+                    note_short_read(&mut self.flags, count < buffers.cipher.len());
                     let input = buffers.cipher.get_mut(..count).unwrap_or_default();
                     match tls.feed(input, &mut buffers.plain, &mut self.pending) {
                         Ok(event) => ReadOutcome::Data {
@@ -245,6 +249,14 @@ impl Link {
             // A socket that is not connected any more has ended already.
             let _ended = socket.shutdown(Shutdown::Write);
         }
+    }
+}
+
+/// A short read has emptied the kernel's buffer, and the next byte is an edge again. Not so for an end
+/// that was announced together with the bytes: its edge is past.
+fn note_short_read(flags: &mut u8, is_short: bool) {
+    if is_short && *flags & flag::HANGUP == 0 {
+        *flags &= !flag::READABLE;
     }
 }
 

@@ -20,10 +20,12 @@ mod control;
 mod hasher;
 mod link;
 mod reads;
+mod room;
 mod serve;
 mod signals;
 mod writes;
 
+pub use room::{forget_start, settle_process};
 pub use serve::{Parts, ServeError, settings, start};
 
 use crate::action::Action;
@@ -39,6 +41,7 @@ use control::Control;
 use hasher::Hasher;
 use link::{Buffers, Ending, Link, flag};
 use mio::{Events, Poll, Waker};
+use room::Room;
 use signals::Signals;
 use std::collections::VecDeque;
 use std::io;
@@ -96,6 +99,7 @@ pub struct Server {
     reload: Reload,
     handle: Handle,
     shutdown_at_ms: Option<u64>,
+    room: Room,
 }
 
 impl std::fmt::Debug for Server {
@@ -153,11 +157,13 @@ impl Server {
         self.read(now);
         self.core.expire(now);
         self.expire_control(now);
+        self.core.go_on(now);
         self.core.close_overflown(now);
         self.act(now);
         self.submit(now);
         self.write(now);
         self.free(now);
+        self.give_back(now);
         Ok(!self.has_ended(now))
     }
 
@@ -181,7 +187,8 @@ impl Server {
             return Some(0);
         }
         let accept = self.accept_waits().then_some(self.accept_again_at_ms);
-        let deadlines = [self.core.next_deadline_ms(), self.control_deadline_ms(), accept, self.shutdown_at_ms];
+        let deadlines =
+            [self.core.next_deadline_ms(), self.control_deadline_ms(), accept, self.shutdown_at_ms, self.room.due_ms()];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_sub(now.mono_ms))
     }
@@ -215,13 +222,19 @@ impl Server {
 
     fn conn_event(&mut self, slot: u32, event: &mio::event::Event) {
         let Some(Some(link)) = self.links.get_mut(slot as usize) else { return };
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        let has_ended = event.is_read_closed() || event.is_error();
+        if event.is_readable() || has_ended {
             link.set(flag::READABLE, true);
         }
-        let (id, writable) = (link.id, event.is_writable() || event.is_write_closed());
+        if has_ended {
+            link.set(flag::HANGUP, true);
+        }
+        // Each edge tells both directions; only what waited for this one has something to write.
+        let writable = !link.has(flag::WRITABLE) && (event.is_writable() || event.is_write_closed());
         if writable {
             link.set(flag::WRITABLE, true);
         }
+        let id = link.id;
         self.queue_read(id);
         if writable {
             self.queue_write(id);
@@ -264,16 +277,24 @@ impl Server {
     fn act(&mut self, now: Now) {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.take_actions(&mut actions);
-        for action in actions.drain(..) {
-            match action {
-                Action::Flip { conn, hint } => self.flip(conn, hint.as_deref(), now),
-                Action::ReadGate { conn, open } => self.gate(conn, open),
-                Action::Finish { conn } => self.begin_end(conn, true),
-                Action::FlushAndDrop { conn } => self.begin_end(conn, false),
-                Action::Drop { conn } => self.drop_link(conn),
+        // A flip that fails asks for an end: that too belongs to this tick.
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                self.carry_out(action, now);
             }
+            self.core.take_actions(&mut actions);
         }
         self.actions = actions;
+    }
+
+    fn carry_out(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Flip { conn, hint } => self.flip(conn, hint.as_deref(), now),
+            Action::ReadGate { conn, open } => self.gate(conn, open),
+            Action::Finish { conn } => self.begin_end(conn, true),
+            Action::FlushAndDrop { conn } => self.begin_end(conn, false),
+            Action::Drop { conn } => self.drop_link(conn),
+        }
     }
 
     fn gate(&mut self, id: ConnId, open: bool) {
@@ -318,7 +339,11 @@ impl Server {
         if link.ending == Ending::Gone {
             return;
         }
-        // Best effort: an alert or an error that does not fit is lost with the connection.
+        if link.ending == Ending::Open {
+            // A peer that ends TLS in the middle, or never ends its stream, is told the same.
+            link.close_notify();
+        }
+        // Best effort: what does not fit is lost with the connection.
         let _flushed = link.flush_pending();
         link.ending = Ending::Gone;
         link.transport = Transport::Closed;

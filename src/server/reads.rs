@@ -7,8 +7,8 @@ use crate::ids::ConnId;
 
 /// Reads of one connection in one tick: with [`super::link::READ_CHUNK_BYTES`] its share.
 pub(super) const READS_PER_CONN_MAX: usize = 1;
-/// Connections read in one tick before anything is written.
-pub(super) const READS_PER_TICK_MAX: usize = 512;
+/// Connections read in one tick before anything is written. Fewer where what they say fills the outboxes.
+pub(super) const READS_PER_TICK_MAX: usize = 256;
 /// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
 /// reconnect storm must not starve those who are in.
 pub(super) const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
@@ -30,6 +30,9 @@ impl Server {
     pub(super) fn read(&mut self, now: Now) {
         let bound = self.ready_bound.len().min(READS_PER_TICK_MAX);
         for _ in 0..bound {
+            if !self.core.wants_more() {
+                break;
+            }
             let Some(id) = self.ready_bound.pop_front() else { break };
             self.read_conn(id, now);
         }

@@ -4,6 +4,7 @@ use super::accept::Listener;
 use super::control::Control;
 use super::hasher::Hasher;
 use super::link::Buffers;
+use super::room::{self, Room};
 use super::signals::Signals;
 use super::{Handle, Reload, Server};
 use crate::clock::Clock;
@@ -106,6 +107,8 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
     let listeners = open_listeners(config, &poll)?;
+    let mut settings = settings(config);
+    settings.admission.connections_max = room::connections_max(settings.admission.connections_max);
     let tls = parts.tls.map(Arc::new);
     let domains = Domains::new(policies(config, tls.as_deref()), tls.clone());
     let control = match parts.control {
@@ -126,7 +129,7 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
     Ok(Server {
         events: None,
         clock: Clock::new(),
-        core: Core::new(settings(config), domains, fake_secret, random),
+        core: Core::new(settings, domains, fake_secret, random),
         tls,
         links: Vec::new(),
         listeners,
@@ -145,6 +148,7 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
         reload: parts.reload,
         handle: Handle { stop: Arc::new(AtomicBool::new(false)), waker },
         shutdown_at_ms: None,
+        room: Room::default(),
         poll,
     })
 }
@@ -196,6 +200,7 @@ pub fn settings(config: &Config) -> Settings {
         admission: AdmissionLimits {
             connections_max: limits.connections as usize,
             connections_per_address_max: limits.connections_per_address as usize,
+            connects_per_address_per_minute_max: limits.connects_per_address_per_minute,
         },
         outbox: OutboxLimits {
             bytes_max: limits.outbox_bytes as usize,

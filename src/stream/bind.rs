@@ -22,7 +22,7 @@ use crate::xml::{self, Head, Tree};
 pub(super) struct Pending {
     id: Box<str>,
     form: Form,
-    account: Account,
+    pub(super) account: Account,
 }
 
 impl Pending {

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 pub(super) struct Attempt {
     pub(super) exchange: Exchange,
     id: Box<str>,
-    localpart: Option<String>,
+    pub(super) localpart: Option<String>,
     /// Prepared.
     resource: String,
 }

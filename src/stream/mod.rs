@@ -151,6 +151,13 @@ struct Stream {
     conflict: ConflictRule,
 }
 
+impl Stream {
+    /// Without a version, before TLS, there is one thing to say (docs/architecture.md §1).
+    fn must_ask_for_tls(&self) -> bool {
+        self.dialect == Dialect::Xep0035 && self.login == Login::TlsFirst
+    }
+}
+
 /// How one logs in on this stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Login {
@@ -307,6 +314,7 @@ impl Negotiation {
             (S::Open | S::Exchanging(_) | S::Confirming(_) | S::LoggedIn, I::Element { head, bytes, trailing }) => {
                 return self.element(head, bytes, trailing, cx);
             }
+            (S::Open | S::Exchanging(_) | S::Confirming(_) | S::LoggedIn, I::Header { .. }) => self.header_again(cx),
             (S::Hashing(_), I::Hashed(outcome)) => self.hashed(&outcome, cx),
             (S::Hashing(_), I::Overloaded) => self.overloaded(cx),
             (S::Binding(_), I::Bound(jid)) => self.bound(jid, cx),
@@ -348,10 +356,9 @@ impl Negotiation {
 
     fn look_at(&mut self, head: &Head, bytes: &[u8], trailing: bool, cx: &mut Context<'_>) -> Result<(), Parked> {
         let Some(stream) = &self.stream else { return Ok(()) };
-        let (dialect, login) = (stream.dialect, stream.login);
+        let dialect = stream.dialect;
         let kind = element::kind(head, bytes, &self.ns);
-        // Without a version, before TLS, there is one thing to say (docs/architecture.md §1).
-        let must_ask_for_tls = dialect == Dialect::Xep0035 && login == Login::TlsFirst;
+        let must_ask_for_tls = stream.must_ask_for_tls();
         match kind {
             Kind::StreamError => self.end(cx),
             Kind::StartTls(asked) if asked == dialect => self.starttls(head, trailing, cx),
@@ -366,6 +373,14 @@ impl Negotiation {
             Kind::Unknown(condition) => self.fail(cx, condition, None),
         }
         Ok(())
+    }
+
+    /// A header where none belongs: the stream that it opens would be inside this one.
+    fn header_again(&mut self, cx: &mut Context<'_>) {
+        match &self.stream {
+            Some(stream) if stream.must_ask_for_tls() => self.tls_first(cx),
+            _ => self.fail(cx, StreamCondition::UnsupportedStanzaType, None),
+        }
     }
 
     /// The peer is done, or has an error: our stream ends too (§4.4, §4.9.1.1).

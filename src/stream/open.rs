@@ -159,8 +159,8 @@ fn clear_2002(domain: &DomainPolicy, facts: &Facts<'_>) -> Plan {
         (true, None) => StartTls::Unasked,
         (true, Some(_)) => StartTls::Offered,
     };
-    let may_show_password = !domain.tls_required && domain.mechanisms.contains(&Mechanism::Plain);
-    Plan::without_sasl(if may_show_password { Login::Password } else { Login::TlsFirst }, starttls)
+    // XEP-0078 shows the password: never in the clear, whatever else is allowed there.
+    Plan::without_sasl(Login::TlsFirst, starttls)
 }
 
 /// Version 1.0 inside TLS.

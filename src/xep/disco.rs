@@ -1,9 +1,8 @@
 //! XEP-0030: Service Discovery, for the domain and the own account.
 //!
 //! Features are those that the extensions' tables name, so nothing is announced that is not there.
-//! Other accounts are not answered here: without a presence subscription (roster issue) everybody is
-//! a stranger to everybody, and strangers get the same answer for a missing and a forbidden account
-//! (§8), which dispatch gives.
+//! Without a presence subscription (roster issue) everybody is a stranger to everybody, and strangers
+//! get the same answer for a missing and a forbidden account: no info, and no items (§8).
 
 use super::{EXTENSIONS, Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 use crate::stanza::StanzaCondition;
@@ -26,15 +25,16 @@ fn info(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
     if request.kind == IqKind::Set {
         return Outcome::Pass;
     }
+    let (category, kind) = match request.target {
+        Target::Server => ("server", "im"),
+        Target::OwnAccount => ("account", "registered"),
+        Target::Stranger => return Outcome::Pass,
+    };
     if request.payload_attr("node").is_some() {
         return Outcome::Refused(StanzaCondition::ItemNotFound);
     }
     let mut xml = Writer::new(out);
     xml.open("query").attr("xmlns", NS_INFO);
-    let (category, kind) = match request.target {
-        Target::Server => ("server", "im"),
-        Target::OwnAccount => ("account", "registered"),
-    };
     xml.open("identity").attr("category", category).attr("type", kind);
     if request.target == Target::Server {
         xml.attr("name", request.about.name);
@@ -43,7 +43,7 @@ fn info(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
     for extension in EXTENSIONS {
         let features = match request.target {
             Target::Server => extension.server_features,
-            Target::OwnAccount => extension.account_features,
+            Target::OwnAccount | Target::Stranger => extension.account_features,
         };
         for feature in features {
             xml.open("feature").attr("var", feature).close();
@@ -57,9 +57,10 @@ fn items(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
     if request.kind == IqKind::Set {
         return Outcome::Pass;
     }
-    if request.payload_attr("node").is_some() {
+    let node = request.payload_attr("node");
+    if node.is_some() && request.target != Target::Stranger {
         return Outcome::Refused(StanzaCondition::ItemNotFound);
     }
-    Writer::new(out).open("query").attr("xmlns", NS_ITEMS).close();
+    Writer::new(out).open("query").attr("xmlns", NS_ITEMS).attr_opt("node", node).close();
     Outcome::Handled
 }

@@ -24,6 +24,8 @@ pub enum Target {
     Server,
     /// The sender's own account: no `to`, or the own bare JID.
     OwnAccount,
+    /// The bare JID of somebody who does not share presence with the sender, or of nobody: both get the same answer.
+    Stranger,
 }
 
 /// `get` or `set`.

@@ -2,7 +2,7 @@
 //!
 //! Left out on purpose for now: pings by the server; they come with presence.
 
-use super::{Extension, IqEntry, IqKind, IqRequest, Outcome};
+use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 
 const NS: &str = "urn:xmpp:ping";
 
@@ -14,8 +14,8 @@ pub const EXTENSION: Extension = Extension {
 };
 
 fn ping(request: &IqRequest<'_>, _out: &mut Vec<u8>) -> Outcome {
-    match request.kind {
-        IqKind::Get => Outcome::Handled,
-        IqKind::Set => Outcome::Pass,
+    match (request.kind, request.target) {
+        (IqKind::Get, Target::Server | Target::OwnAccount) => Outcome::Handled,
+        (IqKind::Set, _) | (_, Target::Stranger) => Outcome::Pass,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! RFC 6121 has no such step; it is advertised as optional (draft-cridland-xmpp-session).
 
-use super::{Extension, IqEntry, IqKind, IqRequest, Outcome};
+use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 
 /// The table.
 pub const EXTENSION: Extension = Extension {
@@ -12,8 +12,8 @@ pub const EXTENSION: Extension = Extension {
 };
 
 fn session(request: &IqRequest<'_>, _out: &mut Vec<u8>) -> Outcome {
-    match request.kind {
-        IqKind::Get => Outcome::Pass,
-        IqKind::Set => Outcome::Handled,
+    match (request.kind, request.target) {
+        (IqKind::Set, Target::Server | Target::OwnAccount) => Outcome::Handled,
+        (IqKind::Get, _) | (_, Target::Stranger) => Outcome::Pass,
     }
 }

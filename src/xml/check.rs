@@ -273,7 +273,7 @@ impl Scan {
             1 => self.record_child(self.element, ns, self.tag),
             _ => {}
         }
-        if cx.expect == Expect::Header {
+        if cx.expect == Expect::Header || (!is_empty && self.is_header_again(cx)) {
             self.head.len = at(self.pos);
             return Ok(Flow::Done(Step::Header { len: self.pos }));
         }
@@ -284,6 +284,14 @@ impl Scan {
         self.open.push(Open { name: self.element, scope });
         self.phase = Phase::Text;
         Ok(Flow::Go)
+    }
+
+    /// Whether the tag that has just been read opens a stream inside the stream. That is no frame: its end would be the
+    /// end of the connection, and whoever sends it waits for an answer now.
+    fn is_header_again(&self, cx: Cx<'_>) -> bool {
+        self.open.is_empty()
+            && self.element.local(cx.bytes) == b"stream"
+            && self.head.is(cx.bytes, cx.ns, ns::STREAMS, "stream")
     }
 
     fn keep_head(&mut self, ns: NsRef, is_empty: bool) {

@@ -38,7 +38,7 @@ pub enum Step {
         /// Bytes of white space.
         len: usize,
     },
-    /// A stream header.
+    /// A stream header, expected or not.
     Header {
         /// Bytes from the start of the XML declaration or tag.
         len: usize,

@@ -137,7 +137,11 @@ pub(crate) fn settings() -> Settings {
         elements_max: elements,
     };
     Settings {
-        admission: AdmissionLimits { connections_max: 1000, connections_per_address_max: 100 },
+        admission: AdmissionLimits {
+            connections_max: 2000,
+            connections_per_address_max: 2000,
+            connects_per_address_per_minute_max: 1000,
+        },
         outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
         xml_before_login: xml(10_000, 32),
         xml: xml(64 * 1024, 4096),
@@ -347,7 +351,7 @@ impl Sim {
         !reads.is_empty()
     }
 
-    fn info(&self) -> TlsInfo {
+    pub(crate) fn info(&self) -> TlsInfo {
         TlsInfo {
             sni: None,
             alpn: self.direct,

@@ -1,5 +1,7 @@
 //! A server in a thread, and clients with real sockets and real TLS, as a [`Peer`] for transcripts.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use crate::common::script::Peer;
 use crate::sim::{Setup, add_account, client_chain};
 use crate::tls_common::{ClientSettings, World};
@@ -217,10 +219,10 @@ impl Peer for SocketPeer<'_> {
     fn send(&mut self, bytes: &[u8]) {
         let client = self.client();
         let text = String::from_utf8_lossy(bytes);
-        if let Some((domain, _)) = text.split_once("to='").and_then(|(_, rest)| rest.split_once('\'')) {
-            if text.contains("<stream:stream") {
-                domain.clone_into(&mut client.domain);
-            }
+        if text.contains("<stream:stream")
+            && let Some((domain, _)) = text.split_once("to='").and_then(|(_, rest)| rest.split_once('\''))
+        {
+            domain.clone_into(&mut client.domain);
         }
         client.send(bytes);
     }

@@ -97,7 +97,8 @@ impl Ca {
     }
 
     pub(crate) fn server(&self, domain: &str) -> Issued {
-        self.issue(&CertificateParams::new([domain.to_owned()]).unwrap())
+        let name = stonechat::jid::domain_to_ascii(domain).map_or(domain.to_owned(), |name| name.into_owned());
+        self.issue(&CertificateParams::new([name]).unwrap())
     }
 
     /// A client certificate with these xmppAddr values.

@@ -81,3 +81,22 @@ fn an_idle_scan_holds_no_heap_and_a_used_one_not_more_than_its_bounds_allow() {
     assert!(scan.heap_bytes() <= columns, "{} > {columns}", scan.heap_bytes());
     assert!(columns < 6 * 1024 && size_of::<Scan>() <= 384, "{columns} {}", size_of::<Scan>());
 }
+
+/// A client that opens a stream inside its stream waits for an answer: it must not wait for an end tag.
+#[test]
+fn a_header_among_frames_is_seen_at_once() {
+    let mut scan = Scan::default();
+    let streams = "http://etherx.jabber.org/streams";
+    for header in [
+        "<stream:stream to='a'>".to_owned(),
+        format!("<s:stream xmlns:s='{streams}'>"),
+        format!("<stream xmlns='{streams}'>"),
+    ] {
+        let step = scan.step(header.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+        assert_eq!(step, Ok(Step::Header { len: header.len() }), "{header}");
+    }
+    for frame in ["<stream:stream/>", "<stream></stream>", "<a><stream:stream></stream:stream></a>"] {
+        let step = scan.step(frame.as_bytes(), Expect::Frames, StreamNs::standard(), &LIMITS);
+        assert_eq!(step, Ok(Step::Frame { len: frame.len() }), "{frame}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The harness itself: a harness that cannot fail proves nothing.
 
+#![allow(unused_imports, reason = "a bench that includes this folder has no tests")]
+
 use super::scram::Scram;
 use super::{Cut, Login, Mismatch, Peer, Script, ScriptError, play};
 use base64::Engine as _;
