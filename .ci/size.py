@@ -30,7 +30,8 @@ def main():
     parts = collections.Counter()
     for line in subprocess.run(["nm", "-C", "-S", binary], capture_output=True, text=True, check=True).stdout.splitlines():
         columns = line.split(" ", 3)
-        if len(columns) == 4 and columns[2] in "tTrRdDwWvV":
+        # A symbol without a size has an empty column there.
+        if len(columns) == 4 and columns[1] and columns[2] in "tTrRdDwWvV":
             parts[crate(columns[3])] += int(columns[1], 16)
     sections = subprocess.run(["size", "-A", "-d", binary], capture_output=True, text=True, check=True).stdout.splitlines()
     for line in sections:

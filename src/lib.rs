@@ -50,6 +50,7 @@ pub mod clock;
 pub mod crypto;
 pub mod ids;
 pub mod jid;
+pub mod limits;
 pub mod metrics;
 pub mod random;
 mod sys;

@@ -16,11 +16,7 @@ use crate::ids::{ConnId, Id as _};
 use std::collections::VecDeque;
 use std::mem;
 
-/// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
-/// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
-pub const POOLED_BUFFERS_MAX: usize = 64;
-/// A buffer larger than this is given back to the system instead of the pool.
-pub const POOLED_BUFFER_BYTES_MAX: usize = 8 * 1024;
+pub use crate::limits::{POOLED_BUFFER_BYTES_MAX, POOLED_BUFFERS_MAX};
 
 /// What may be kept for slow readers.
 #[derive(Clone, Copy, Debug)]

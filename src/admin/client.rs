@@ -6,8 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long an answer may take: a change waits for the disk, which may be a slow memory card.
-pub const CALL_TIMEOUT_S: u64 = 60;
+pub use crate::limits::CALL_TIMEOUT_S;
 
 /// Why a call brought no answer.
 #[derive(Debug)]

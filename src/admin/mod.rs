@@ -25,16 +25,8 @@ use std::path::{Path, PathBuf};
 
 /// The version of the protocol; another one is refused.
 pub const CONTROL_VERSION: u32 = 1;
-/// Longest line in either direction, its end included.
-pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
-/// How long a request may take to arrive, and its answer to be taken.
-pub const CONTROL_TIMEOUT_S: u64 = 10;
-/// Control connections at the same time.
-pub const CONTROL_CONNECTIONS_MAX: usize = 8;
-/// Names of hosted domains told where one was asked for that is not.
-pub const HOSTED_SHOWN_MAX: usize = 8;
-/// What the addresses of one page may take of the line, escapes included.
-const PAGE_BYTES_MAX: usize = 48 * 1024;
+use crate::limits::PAGE_BYTES_MAX;
+pub use crate::limits::{CONTROL_CONNECTIONS_MAX, CONTROL_LINE_BYTES_MAX, CONTROL_TIMEOUT_S, HOSTED_SHOWN_MAX};
 
 const _: () = assert!(PAGE_BYTES_MAX + 4 * 1024 < CONTROL_LINE_BYTES_MAX);
 

@@ -34,9 +34,7 @@ pub struct AdmissionLimits {
     pub connects_per_address_per_minute_max: u32,
 }
 
-/// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
-/// of a newcomer: whoever owns thousands of addresses is held by the count in all.
-pub(super) const PACED_ADDRESSES_MAX: usize = 4096;
+pub(super) use crate::limits::PACED_ADDRESSES_MAX;
 /// What one connection costs; a minute gives this many for each that is allowed.
 const CONNECT_COST: u64 = 60_000;
 

@@ -12,8 +12,7 @@ use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
 
-/// Room for actions that is kept when memory is given back.
-const ACTIONS_KEPT_MAX: usize = 64;
+use crate::limits::ACTIONS_KEPT_MAX;
 
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.

@@ -53,12 +53,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How long a closing connection may take: to read our last words, to say its own.
-pub const LINGER_MS: u64 = 3_000;
-/// How long a peer that has not ended its stream by then may take to answer our `close_notify` and FIN.
-pub const FIN_WAIT_MS: u64 = 1_000;
-/// How long an answer waits for the disk before its stream ends because its fate is unknown.
-pub const HELD_TIMEOUT_MS: u64 = 30_000;
+pub use crate::limits::{FIN_WAIT_MS, HELD_TIMEOUT_MS, LINGER_MS};
 
 /// What the core is told to be. Units are in the names; each is a bound of the configuration.
 #[derive(Clone, Debug)]

@@ -18,10 +18,8 @@ use crate::storage::{Completion, FetchId, Miss, Request, Store, Ticket, Woken};
 use crate::stream::{HashSet, StreamAccounts};
 use std::mem;
 
-/// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
-pub const TICK_BYTES_MAX: usize = 256 * 1024;
-/// Sets of keys that wait for their account's row; one that finds no place waits for the next login.
-const FILL_INS_MAX: usize = 64;
+use crate::limits::FILL_INS_MAX;
+pub use crate::limits::TICK_BYTES_MAX;
 
 /// What negotiation may know of accounts, read from the store; remembers the row it missed.
 #[derive(Debug)]

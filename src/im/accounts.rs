@@ -14,8 +14,7 @@ use crate::sasl::{Credentials, ScramHash};
 use crate::storage::keys::{Key, Parts, Table};
 use crate::storage::{Batch, Miss, Store};
 
-/// Most accounts that one page of a list holds.
-pub const ACCOUNT_PAGE_MAX: u32 = 256;
+pub use crate::limits::ACCOUNT_PAGE_MAX;
 
 /// The format of an account's row; the first byte of every one.
 const ROW_VERSION: u8 = 1;

@@ -14,13 +14,7 @@ use precis_profiles::precis_core::{IdentifierClass, StringClass as _};
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-/// Largest label in the form that DNS carries (RFC 1034 §3.1).
-const LABEL_BYTES_MAX: usize = 63;
-/// Largest label that is looked at: the most that a valid one could be before it is mapped, and then some.
-/// Turning a label into its A-form takes the square of its length.
-const LABEL_INPUT_BYTES_MAX: usize = 8 * LABEL_BYTES_MAX;
-/// Largest name in the form that DNS carries, without the final dot.
-const NAME_BYTES_MAX: usize = 253;
+use crate::limits::{LABEL_BYTES_MAX, LABEL_INPUT_BYTES_MAX, NAME_BYTES_MAX};
 
 /// Prepares a domainpart. Canonical ASCII is borrowed.
 ///

@@ -22,13 +22,7 @@ use std::fmt;
 pub use domain::{domain_to_ascii, prepare_domainpart};
 pub use precis::{PASSWORD_BYTES_MAX, prepare_localpart, prepare_password, prepare_resourcepart};
 
-/// Largest part of an address, in octets, after preparation (RFC 7622 §3.2–3.4).
-pub const JID_PART_BYTES_MAX: usize = 1023;
-/// Largest part that preparation looks at. It can shrink a part, but by no more than this leaves room
-/// for; without a bound a peer could make us normalise a whole stanza.
-pub const JID_PART_INPUT_BYTES_MAX: usize = 3 * JID_PART_BYTES_MAX;
-/// Largest prepared address: three parts and two separators.
-pub const JID_BYTES_MAX: usize = 3 * JID_PART_BYTES_MAX + 2;
+pub use crate::limits::{JID_BYTES_MAX, JID_PART_BYTES_MAX, JID_PART_INPUT_BYTES_MAX};
 
 const _: () = assert!(JID_BYTES_MAX <= u16::MAX as usize);
 

@@ -18,12 +18,8 @@ use std::borrow::Cow;
 use unicode_normalization::char::is_public_assigned;
 use zeroize::Zeroizing;
 
-/// Longest password, in octets, that is looked at. A guess: as long as any part of an address.
-pub const PASSWORD_BYTES_MAX: usize = JID_PART_BYTES_MAX;
-/// Code points that need their context judged, in one part: each costs a walk over the part.
-const CONTEXTUAL_MAX: usize = 64;
-/// RFC 8264 §7: rules are applied again at most three times.
-const REAPPLIED_MAX: usize = 3;
+pub use crate::limits::PASSWORD_BYTES_MAX;
+use crate::limits::{CONTEXTUAL_MAX, REAPPLIED_MAX};
 
 /// Prepares a localpart: UsernameCaseMapped without the characters of RFC 7622 §3.3.1.
 ///

@@ -7,9 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Connections that the kernel may keep for us between two accepts. The kernel caps it
-/// (`net.core.somaxconn`, usually 4096): a reconnect storm must not meet refusals.
-pub const LISTEN_BACKLOG: i32 = 4096;
+pub use crate::limits::LISTEN_BACKLOG;
 
 /// Silence after which the kernel asks whether the peer is still there. Rare: it wakes a phone's radio,
 /// and most clients ask themselves, more often. (RFC 6120 §4.6.1; a guess.)

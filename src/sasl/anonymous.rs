@@ -6,8 +6,7 @@
 
 use super::{Authenticated, Mechanism, SaslCondition, SaslContext, SaslStep};
 
-/// Characters of trace information (RFC 4505 §2).
-const TRACE_CHARS_MAX: usize = 255;
+use crate::limits::TRACE_CHARS_MAX;
 /// Octets of randomness in the name: nobody can guess one, or meet one by chance.
 const NAME_BYTES: usize = 16;
 

@@ -9,8 +9,7 @@
 use super::{Authenticated, Lookup, Mechanism, SaslCondition, SaslContext, SaslStep};
 use crate::jid::Jid;
 
-/// Addresses of a certificate that are looked at.
-const ADDRESSES_MAX: usize = 32;
+use crate::limits::ADDRESSES_MAX;
 
 /// Takes EXTERNAL's only message: an authorization identity, or nothing.
 pub(super) fn login(data: &[u8], cx: &mut SaslContext<'_>) -> SaslStep {

@@ -8,12 +8,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Longest salt that is kept.
-const SALT_BYTES_MAX: usize = 64;
+use crate::limits::{KEY_BYTES_MAX, SALT_BYTES_MAX};
 /// Salt of new sets: 128 bits.
 pub(super) const SALT_BYTES: usize = 16;
-/// Longest key: SHA-256's.
-const KEY_BYTES_MAX: usize = 32;
 /// What one account's keys can take in the store.
 pub const CREDENTIALS_BYTES_MAX: usize = 3 + ScramHash::ALL.len() * (6 + SALT_BYTES_MAX + 2 * KEY_BYTES_MAX);
 /// The layout of [`Credentials::encode`].

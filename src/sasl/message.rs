@@ -9,8 +9,7 @@ use super::SaslCondition;
 use super::base64;
 use std::borrow::Cow;
 
-/// Longest nonce of a client. A guess: four times what any sends.
-const NONCE_BYTES_MAX: usize = 256;
+use crate::limits::NONCE_BYTES_MAX;
 
 /// Whether and how the client binds its login to the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,15 +41,9 @@ pub use keys::{CREDENTIALS_BYTES_MAX, Credentials, ScramHash, ScramKeys};
 pub use throttle::{Throttle, Totals};
 pub use verifiers::VerifierCache;
 
-/// Largest decoded message of a mechanism: every name, nonce and binding in it at its longest that a
-/// client could mean, and well below the stanza that carries it.
-pub const SASL_MESSAGE_BYTES_MAX: usize = 4096;
-/// PBKDF2 rounds that no stored set may go below (RFC 5802 §5.1, RFC 7677 §4).
-pub const ITERATIONS_MIN: u32 = 4_096;
+pub use crate::limits::{ITERATIONS_MAX, ITERATIONS_MIN, SASL_MESSAGE_BYTES_MAX};
 /// PBKDF2 rounds of new sets, unless the configuration says otherwise.
 pub const ITERATIONS_DEFAULT: u32 = 10_000;
-/// PBKDF2 rounds that no stored set may exceed: a damaged row must not hold up the hashing thread.
-pub const ITERATIONS_MAX: u32 = 5_000_000;
 
 const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_DEFAULT && ITERATIONS_DEFAULT <= ITERATIONS_MAX);
 

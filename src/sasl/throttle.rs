@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
-/// Delay after the first failure that counts; doubled with each further one.
-const DELAY_FIRST_MS: u64 = 250;
+use crate::limits::{DELAY_FIRST_MS, FAILURES_MAX};
 
 /// How failures of one kind are held against their source.
 struct Rule {
@@ -29,8 +28,6 @@ struct Rule {
 
 const ACCOUNT: Rule = Rule { free: 2, delay_ms_max: 4_000, forget_ms: 30_000 };
 const PLACE: Rule = Rule { free: 8, delay_ms_max: 8_000, forget_ms: 15_000 };
-/// Failures that are counted; more would only take longer to be forgotten.
-const FAILURES_MAX: u32 = 20;
 
 /// Failed logins of late. Two tables, so that a flood from many places pushes no account out.
 #[derive(Debug)]

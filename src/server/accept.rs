@@ -11,10 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-/// Connections accepted in one tick: a storm must not keep established sessions waiting.
-pub(super) const ACCEPTS_PER_TICK_MAX: usize = 64;
-/// How long accepting pauses when descriptors have run out. The kernel's backlog keeps who waits.
-pub(super) const ACCEPT_PAUSE_MS: u64 = 100;
+pub(super) use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK_MAX};
 
 /// A listening socket.
 #[derive(Debug)]

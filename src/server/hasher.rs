@@ -11,8 +11,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
-pub(super) const HASHES_IN_FLIGHT_MAX: usize = 2;
+pub(super) use crate::limits::HASHES_IN_FLIGHT_MAX;
 
 /// The thread and the way to it.
 #[derive(Debug)]

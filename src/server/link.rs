@@ -92,8 +92,7 @@ pub(super) struct Buffers {
     pub(super) sealed: Vec<u8>,
 }
 
-/// Bytes of one read from a socket: a whole TLS record (RFC 8446 §5.2: 16,384 bytes, 256 more and a header).
-pub(super) const READ_CHUNK_BYTES: usize = 16 * 1024 + 256 + 5;
+pub(super) use crate::limits::READ_CHUNK_BYTES;
 
 impl Buffers {
     pub(super) fn new() -> Self {

@@ -50,10 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Readiness events taken at once.
-pub const EVENTS_PER_TICK_MAX: usize = 1024;
-/// How long streams get to take `system-shutdown` in before the process ends anyway.
-pub const SHUTDOWN_MS: u64 = 5_000;
+pub use crate::limits::{EVENTS_PER_TICK_MAX, SHUTDOWN_MS};
 
 /// Asks a running server to end, from any thread.
 #[derive(Clone, Debug)]

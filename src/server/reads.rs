@@ -5,13 +5,7 @@ use super::{Link, Server};
 use crate::clock::Now;
 use crate::ids::ConnId;
 
-/// Reads of one connection in one tick: with [`super::link::READ_CHUNK_BYTES`] its share.
-pub(super) const READS_PER_CONN_MAX: usize = 1;
-/// Connections read in one tick before anything is written. Fewer where what they say fills the outboxes.
-pub(super) const READS_PER_TICK_MAX: usize = 256;
-/// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
-/// reconnect storm must not starve those who are in.
-pub(super) const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
+pub(super) use crate::limits::{HANDSHAKE_STEPS_PER_TICK_MAX, READS_PER_CONN_MAX, READS_PER_TICK_MAX};
 
 impl Server {
     /// Puts a connection on its ready queue if there may be something to read and it may be read.

@@ -10,13 +10,7 @@ use super::Server;
 use crate::clock::Now;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How long after a crowd has left memory is given back; and as long again if something goes on then.
-pub(super) const CALM_MS: u64 = 3_000;
-/// A crowd: fewer connections leave nothing behind that is worth a wake-up.
-pub(super) const CROWD_MIN: usize = 64;
-/// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
-/// store and lock, control socket and its callers, certificates while they load.
-pub(super) const DESCRIPTORS_RESERVED: u64 = 40;
+pub(super) use crate::limits::{CALM_MS, CROWD_MIN, DESCRIPTORS_RESERVED};
 
 /// What is known about past loads.
 #[derive(Clone, Copy, Debug, Default)]

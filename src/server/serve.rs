@@ -28,16 +28,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Elements of one stanza before login; everything that is needed there has fewer.
-const ELEMENTS_BEFORE_LOGIN_MAX: u32 = 32;
-/// Answers of one connection that wait for the disk.
-const HELD_ANSWERS_MAX: usize = 64;
-/// Targets of one session's directed presence.
-const DIRECTED_PRESENCE_MAX: usize = 256;
-/// Accounts, and addresses, whose failed logins are remembered.
-const THROTTLE_ENTRIES_MAX: usize = 4096;
-/// Attempts to bind a resource on one stream.
-const BIND_ATTEMPTS_MAX: u8 = 5;
+use crate::limits::{
+    BIND_ATTEMPTS_MAX, DIRECTED_PRESENCE_MAX, ELEMENTS_BEFORE_LOGIN_MAX, HELD_ANSWERS_MAX, THROTTLE_ENTRIES_MAX,
+};
 
 /// What a server is made of beside its configuration.
 pub struct Parts {

@@ -3,15 +3,10 @@
 use super::Server;
 use super::link::{Ending, flag};
 use crate::clock::Now;
-use crate::core::TICK_BYTES_MAX;
 use crate::ids::ConnId;
 use std::io;
 
-/// Bytes written to one connection in one tick; what is left goes in the next, behind the others. More
-/// than stanzas may append meanwhile: who reads fast enough is never overtaken.
-pub(super) const WRITE_BUDGET_BYTES: usize = 2 * TICK_BYTES_MAX;
-/// Plain bytes sealed and written at once.
-pub(super) const WRITE_CHUNK_BYTES: usize = 64 * 1024;
+pub(super) use crate::limits::{WRITE_BUDGET_BYTES, WRITE_CHUNK_BYTES};
 
 /// What one turn of writing came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,18 +22,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Default size of the page cache. redb's own default is 1 GiB.
-pub const DISK_CACHE_BYTES: usize = 1024 * 1024;
-/// Default space that a commit leaves free on the disk beside twice its own size: a full disk is
-/// noticed while the database can still write. A guess.
-pub const DISK_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+use crate::limits::COMPACT_ROUNDS_MAX;
+pub use crate::limits::{DISK_CACHE_BYTES, DISK_RESERVE_BYTES};
 /// The version of what is in the file; each migration leads to the next.
 pub const FORMAT_VERSION: u32 = 1 + MIGRATIONS.len() as u32;
 
 /// All rows of all tables.
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-/// Rounds of compaction; redb asks to be called until nothing moves.
-const COMPACT_ROUNDS_MAX: u32 = 16;
 
 /// Turns the rows of one format version into those of the next, in one transaction.
 type Migration = fn(&mut RowsToWrite<'_>) -> Result<(), redb::Error>;

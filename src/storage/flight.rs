@@ -8,10 +8,7 @@ use super::store::Ticket;
 use super::{Batch, Request};
 use std::sync::Arc;
 
-/// The first wait before a failed commit is tried again.
-pub const RETRY_MS_MIN: u64 = 100;
-/// The longest wait before a failed commit is tried again.
-pub const RETRY_MS_MAX: u64 = 30_000;
+pub use crate::limits::{RETRY_MS_MAX, RETRY_MS_MIN};
 
 const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);
 

@@ -41,11 +41,7 @@ pub use thread::Thread;
 
 use std::sync::Arc;
 
-/// Most rows that one fetch brings; a longer read goes on where it stopped.
-pub const FETCH_ROWS_MAX: u32 = 1024;
-/// A fetch, all its ranges together, stops behind the row that reaches this many bytes, so that no
-/// read can fill memory.
-pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
+pub use crate::limits::{FETCH_BYTES_MAX, FETCH_ROWS_MAX};
 /// The file in the data folder that holds the store.
 pub const STORE_FILE_NAME: &str = "stonechat.redb";
 

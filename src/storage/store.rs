@@ -18,13 +18,7 @@ use super::{Batch, Completion, KeyRange, Request, Row, Rows, StoreError, Want};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// Most bytes of writes that are held in memory until they are on disk. A guess: half a second of a
-/// slow memory card.
-pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most ranges that travel to the storage thread as one batch: one read transaction stays short.
-pub const FETCH_BATCH_MAX: usize = 256;
-/// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
-pub const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub use crate::limits::{FETCH_BATCH_MAX, FETCHED_BYTES_MAX, OVERLAY_BYTES_MAX};
 /// The number of a generation of writes; what an answer waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);

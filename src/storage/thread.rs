@@ -11,10 +11,7 @@ use super::{Completion, Engine, Request, Store, StoreError, Woken, serve};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-/// Requests that may be out: a fetch and a commit, and room for one odd sender.
-const REQUESTS_MAX: usize = 4;
-/// Tries to write the last generation before the process ends.
-const STOP_TRIES_MAX: u32 = 3;
+use crate::limits::{REQUESTS_MAX, STOP_TRIES_MAX};
 
 /// The handle of the storage thread, kept by the loop.
 #[derive(Debug)]

@@ -16,8 +16,7 @@ use super::interface::{DomainPolicy, Policy};
 use crate::jid::{self, Jid};
 use crate::xml::{self, Head, StreamNs};
 
-/// Largest `xml:lang` that is remembered: long enough for every tag of BCP 47 in use, and a number of ours.
-pub const LANG_BYTES_MAX: usize = 64;
+pub use crate::limits::LANG_BYTES_MAX;
 
 /// The `version` of a header, compared as two numbers (RFC 6120 §4.7.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,9 +52,7 @@ use crate::xml::{Head, StreamNs, XmlError};
 use element::Kind;
 use error::{AppCondition, StreamCondition};
 
-/// Most first-level elements between two flips or before a session is bound. The longest login that anybody needs,
-/// with every retry that the RFC recommends, takes half as many; whoever sends more only wants answers.
-pub const NEGOTIATION_ELEMENTS_MAX: u8 = 100;
+pub use crate::limits::NEGOTIATION_ELEMENTS_MAX;
 
 /// Which of the two ways of speaking a stream or an element belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

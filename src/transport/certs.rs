@@ -26,19 +26,14 @@ use zeroize::Zeroizing;
 
 pub use super::cert_error::{CertError, CertWarning};
 
-/// Bytes of a certificate or list file. A chain is a few KiB; a revocation list can be large.
-pub const PEM_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Certificates in a configured chain, leaf included.
-pub const SERVER_CHAIN_DEPTH_MAX: usize = 16;
-/// RFC 9325 §4.5.
-pub const RSA_BITS_MIN: usize = 2048;
+use crate::limits::SERVER_NAMES_MAX;
+pub use crate::limits::{PEM_FILE_BYTES_MAX, RSA_BITS_MIN, SERVER_CHAIN_DEPTH_MAX};
 /// A self-signed certificate lives this long: nobody renews it, and clients pin it.
 pub const SELF_SIGNED_DAYS: u64 = 3653;
 /// From here on `check` and the log remind of renewal. ACME clients renew with 30 days left.
 pub const EXPIRY_WARNING_DAYS: u64 = 14;
 
 const DAY_S: u64 = 24 * 60 * 60;
-const SERVER_NAMES_MAX: usize = 1000;
 
 /// A configured pair that passed the checks.
 pub(super) struct Pair {

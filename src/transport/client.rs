@@ -18,12 +18,7 @@ use webpki::{
     RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
-/// Certificates in a client's chain, the leaf included. Real ones have two or three.
-pub const CHAIN_DEPTH_MAX: usize = 8;
-/// Bytes of DER in a client's chain. The TLS library keeps them as long as the connection lives.
-pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
-/// Alternative names looked at in a client's certificate.
-pub const CLIENT_NAMES_MAX: usize = 64;
+pub use crate::limits::{CHAIN_BYTES_MAX, CHAIN_DEPTH_MAX, CLIENT_NAMES_MAX};
 
 /// Why a client's chain is not good.
 #[derive(Clone, Debug, PartialEq, Eq)]

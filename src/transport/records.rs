@@ -6,11 +6,7 @@ use super::TlsError;
 
 /// Type, version, length.
 pub(super) const RECORD_HEADER_BYTES: usize = 5;
-/// Records without data (key updates, empty ones, warnings) that a peer may send unpaid. Clients renew
-/// keys after gigabytes or hours; each renewal costs us microseconds, so a few hundred are harmless.
-pub const IDLE_RECORDS_MAX: u32 = 256;
-/// Bytes of data that pay for one record without.
-pub const IDLE_RECORD_PRICE_BYTES: u32 = 1024;
+pub use crate::limits::{IDLE_RECORD_PRICE_BYTES, IDLE_RECORDS_MAX};
 
 /// The whole records at the front of some bytes.
 pub(super) struct Whole {

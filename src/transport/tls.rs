@@ -30,8 +30,7 @@ pub use super::tls_domains::{DomainTls, TlsDomains, TlsOptions};
 /// The types that the path library shares with the TLS library.
 pub(super) use rustls::pki_types;
 
-/// Ciphertext kept while handshaking: a message may span records, and the library takes 64 KiB of one.
-pub const HANDSHAKE_SAVED_BYTES_MAX: usize = 64 * 1024;
+pub use crate::limits::HANDSHAKE_SAVED_BYTES_MAX;
 /// Ciphertext kept after the handshake: one record, header and expansion included (RFC 5246 §6.2.3).
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + RECORD_HEADER_BYTES;
 /// Plaintext in one record (RFC 8446 §5.1).

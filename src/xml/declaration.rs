@@ -8,8 +8,7 @@
 use super::error::XmlError;
 use super::names::is_space;
 
-/// Longest XML declaration. The usual one has 21 to 38 bytes.
-pub(super) const DECLARATION_BYTES_MAX: usize = 256;
+pub(super) use crate::limits::DECLARATION_BYTES_MAX;
 
 const OPENING: &[u8] = b"<?xml";
 

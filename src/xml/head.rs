@@ -8,9 +8,7 @@ use super::unescape::{Place, as_str, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Children of one frame that are recorded; later ones are only counted. Nothing that the server peeks at has
-/// more than a handful of payloads.
-pub const CHILDREN_KEPT_MAX: usize = 32;
+pub use crate::limits::CHILDREN_KEPT_MAX;
 
 /// A stretch of the item's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

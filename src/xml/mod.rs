@@ -37,16 +37,7 @@ pub use relay::relay;
 pub use tree::{Element, Tree};
 pub use write::{WRITER_DEPTH_MAX, Writer, escape, escape_attr};
 
-/// Largest tag, from `<` to `>`. Guessed: a hundred times what clients send.
-pub const TAG_BYTES_MAX: u32 = 8 * 1024;
-/// Deepest nesting, the top element being 1. XHTML-IM and nested forwarded messages stay below 20.
-pub const DEPTH_MAX: u16 = 64;
-/// Most attributes on one tag, declarations included.
-pub const ATTRIBUTES_MAX: u16 = 64;
-/// Most namespace declarations in scope at once inside one frame.
-pub const NAMESPACES_MAX: u16 = 32;
-/// Most elements in one frame. Guessed: a roster of some thousand contacts, and far from hurting.
-pub const ELEMENTS_MAX: u32 = 10_000;
+pub use crate::limits::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, NAMESPACES_MAX, TAG_BYTES_MAX};
 /// A name's and a tag's length must fit into 16 bits.
 const TAG_BYTES_CEILING: u32 = u16::MAX as u32;
 

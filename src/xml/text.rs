@@ -7,9 +7,7 @@ use super::error::XmlError;
 use super::framer::{Cx, Flow, Phase, Scan, at};
 use super::names::{NAME, START, class, is_xml_char};
 
-/// Longest reference. `&#x10FFFF;` has ten bytes; the rest is room for zeros in front. An unfinished reference is
-/// all that is ever read twice.
-pub(super) const REFERENCE_BYTES_MAX: usize = 32;
+pub(super) use crate::limits::REFERENCE_BYTES_MAX;
 
 const ENTITIES: [&[u8]; 5] = [b"amp;", b"lt;", b"gt;", b"apos;", b"quot;"];
 

@@ -86,8 +86,7 @@ pub struct Writer<'a> {
     in_tag: bool,
 }
 
-/// Deepest nesting of what the server writes itself.
-pub const WRITER_DEPTH_MAX: usize = 16;
+pub use crate::limits::WRITER_DEPTH_MAX;
 
 impl<'a> Writer<'a> {
     /// A writer that appends to `out`.

@@ -293,7 +293,8 @@ impl ClientSettings {
     }
 
     pub(crate) fn connect(&self, name: &str) -> ClientConnection {
-        let name = ServerName::try_from(name.to_owned()).unwrap();
+        // On the wire a name is made of A-labels (RFC 6066 §3).
+        let name = ServerName::try_from(idna::domain_to_ascii(name).unwrap()).unwrap();
         ClientConnection::new(Arc::new(self.config.clone()), name).unwrap()
     }
 }

@@ -1,0 +1,221 @@
+//! Every bound that a peer, a disk or an operator can press against: its name, its unit, its reason.
+//!
+//! What an operator may move is a key of `[limits]` (`config/limits.rs`), with its default there. Units
+//! stand in the names; where a number was a guess, it says so. Relations are asserted at compile time.
+
+// Accepting and the tick (`docs/architecture.md`, "The tick").
+/// Connections that the kernel may keep for us between two accepts. The kernel caps it
+/// (`net.core.somaxconn`, usually 4096): a reconnect storm must not meet refusals.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Connections accepted in one tick: a storm must not keep established sessions waiting.
+pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+/// How long accepting pauses when descriptors have run out. The kernel's backlog keeps who waits.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Reads of one connection in one tick: with [`READ_CHUNK_BYTES`] its share.
+pub const READS_PER_CONN_MAX: usize = 1;
+/// Connections read in one tick before anything is written. Fewer where what they say fills the outboxes.
+pub const READS_PER_TICK_MAX: usize = 256;
+/// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
+/// reconnect storm must not starve those who are in.
+pub const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
+/// Bytes of one read from a socket: a whole TLS record (RFC 8446 §5.2: 16,384 bytes, 256 more and a header).
+pub const READ_CHUNK_BYTES: usize = 16 * 1024 + 256 + 5;
+/// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
+pub const TICK_BYTES_MAX: usize = 256 * 1024;
+/// Bytes written to one connection in one tick; what is left goes in the next, behind the others. More
+/// than stanzas may append meanwhile: who reads fast enough is never overtaken.
+pub const WRITE_BUDGET_BYTES: usize = 2 * TICK_BYTES_MAX;
+/// Plain bytes sealed and written at once.
+pub const WRITE_CHUNK_BYTES: usize = 64 * 1024;
+/// Readiness events taken at once.
+pub const EVENTS_PER_TICK_MAX: usize = 1024;
+/// How long streams get to take `system-shutdown` in before the process ends anyway.
+pub const SHUTDOWN_MS: u64 = 5_000;
+/// How long after a crowd has left memory is given back; and as long again if something goes on then.
+pub const CALM_MS: u64 = 3_000;
+/// A crowd: fewer connections leave nothing behind that is worth a wake-up.
+pub const CROWD_MIN: usize = 64;
+/// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
+/// store and lock, control socket and its callers, certificates while they load.
+pub const DESCRIPTORS_RESERVED: u64 = 40;
+/// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
+pub const HASHES_IN_FLIGHT_MAX: usize = 2;
+/// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
+/// of a newcomer: whoever owns thousands of addresses is held by the count in all.
+pub const PACED_ADDRESSES_MAX: usize = 4096;
+/// Room for actions that is kept when memory is given back.
+pub const ACTIONS_KEPT_MAX: usize = 64;
+/// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
+/// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
+pub const POOLED_BUFFERS_MAX: usize = 64;
+/// A buffer larger than this is given back to the system instead of the pool.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 8 * 1024;
+
+// Streams and sessions.
+/// How long a closing connection may take: to read our last words, to say its own.
+pub const LINGER_MS: u64 = 3_000;
+/// How long a peer that has not ended its stream by then may take to answer our `close_notify` and FIN.
+pub const FIN_WAIT_MS: u64 = 1_000;
+/// How long an answer waits for the disk before its stream ends because its fate is unknown.
+pub const HELD_TIMEOUT_MS: u64 = 30_000;
+/// Sets of keys that wait for their account's row; one that finds no place waits for the next login.
+pub const FILL_INS_MAX: usize = 64;
+/// Largest `xml:lang` that is remembered: long enough for every tag of BCP 47 in use, and a number of ours.
+pub const LANG_BYTES_MAX: usize = 64;
+/// Most first-level elements between two flips or before a session is bound. The longest login that anybody needs,
+/// with every retry that the RFC recommends, takes half as many; whoever sends more only wants answers.
+pub const NEGOTIATION_ELEMENTS_MAX: u8 = 100;
+/// Elements of one stanza before login; everything that is needed there has fewer.
+pub const ELEMENTS_BEFORE_LOGIN_MAX: u32 = 32;
+/// Answers of one connection that wait for the disk.
+pub const HELD_ANSWERS_MAX: usize = 64;
+/// Targets of one session's directed presence.
+pub const DIRECTED_PRESENCE_MAX: usize = 256;
+/// Accounts, and addresses, whose failed logins are remembered.
+pub const THROTTLE_ENTRIES_MAX: usize = 4096;
+/// Attempts to bind a resource on one stream.
+pub const BIND_ATTEMPTS_MAX: u8 = 5;
+
+// XML (RFC 6120 §11, §13.12).
+/// Largest tag, from `<` to `>`. Guessed: a hundred times what clients send.
+pub const TAG_BYTES_MAX: u32 = 8 * 1024;
+/// Deepest nesting, the top element being 1. XHTML-IM and nested forwarded messages stay below 20.
+pub const DEPTH_MAX: u16 = 64;
+/// Most attributes on one tag, declarations included.
+pub const ATTRIBUTES_MAX: u16 = 64;
+/// Most namespace declarations in scope at once inside one frame.
+pub const NAMESPACES_MAX: u16 = 32;
+/// Most elements in one frame. Guessed: a roster of some thousand contacts, and far from hurting.
+pub const ELEMENTS_MAX: u32 = 10_000;
+/// Longest XML declaration. The usual one has 21 to 38 bytes.
+pub const DECLARATION_BYTES_MAX: usize = 256;
+/// Longest reference. `&#x10FFFF;` has ten bytes; the rest is room for zeros in front. An unfinished reference is
+/// all that is ever read twice.
+pub const REFERENCE_BYTES_MAX: usize = 32;
+/// Children of one frame that are recorded; later ones are only counted. Nothing that the server peeks at has
+/// more than a handful of payloads.
+pub const CHILDREN_KEPT_MAX: usize = 32;
+/// Deepest nesting of what the server writes itself.
+pub const WRITER_DEPTH_MAX: usize = 16;
+
+// Addresses (RFC 7622).
+/// Largest part of an address, in octets, after preparation (RFC 7622 §3.2–3.4).
+pub const JID_PART_BYTES_MAX: usize = 1023;
+/// Largest part that preparation looks at. It can shrink a part, but by no more than this leaves room
+/// for; without a bound a peer could make us normalise a whole stanza.
+pub const JID_PART_INPUT_BYTES_MAX: usize = 3 * JID_PART_BYTES_MAX;
+/// Largest prepared address: three parts and two separators.
+pub const JID_BYTES_MAX: usize = 3 * JID_PART_BYTES_MAX + 2;
+/// Largest label in the form that DNS carries (RFC 1034 §3.1).
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Largest label that is looked at: the most that a valid one could be before it is mapped, and then some.
+/// Turning a label into its A-form takes the square of its length.
+pub const LABEL_INPUT_BYTES_MAX: usize = 8 * LABEL_BYTES_MAX;
+/// Largest name in the form that DNS carries, without the final dot.
+pub const NAME_BYTES_MAX: usize = 253;
+/// Longest password, in octets, that is looked at. A guess: as long as any part of an address.
+pub const PASSWORD_BYTES_MAX: usize = JID_PART_BYTES_MAX;
+/// Code points that need their context judged, in one part: each costs a walk over the part.
+pub const CONTEXTUAL_MAX: usize = 64;
+/// RFC 8264 §7: rules are applied again at most three times.
+pub const REAPPLIED_MAX: usize = 3;
+
+// Login.
+/// Largest decoded message of a mechanism: every name, nonce and binding in it at its longest that a
+/// client could mean, and well below the stanza that carries it.
+pub const SASL_MESSAGE_BYTES_MAX: usize = 4096;
+/// PBKDF2 rounds that no stored set may go below (RFC 5802 §5.1, RFC 7677 §4).
+pub const ITERATIONS_MIN: u32 = 4_096;
+/// PBKDF2 rounds that no stored set may exceed: a damaged row must not hold up the hashing thread.
+pub const ITERATIONS_MAX: u32 = 5_000_000;
+/// Longest nonce of a client. A guess: four times what any sends.
+pub const NONCE_BYTES_MAX: usize = 256;
+/// Longest salt that is kept.
+pub const SALT_BYTES_MAX: usize = 64;
+/// Longest key: SHA-256's.
+pub const KEY_BYTES_MAX: usize = 32;
+/// Addresses of a certificate that are looked at.
+pub const ADDRESSES_MAX: usize = 32;
+/// Characters of trace information (RFC 4505 §2).
+pub const TRACE_CHARS_MAX: usize = 255;
+/// Delay after the first failure that counts; doubled with each further one.
+pub const DELAY_FIRST_MS: u64 = 250;
+/// Failures that are counted; more would only take longer to be forgotten.
+pub const FAILURES_MAX: u32 = 20;
+
+// TLS.
+/// Ciphertext kept while handshaking: a message may span records, and the library takes 64 KiB of one.
+pub const HANDSHAKE_SAVED_BYTES_MAX: usize = 64 * 1024;
+/// Records without data (key updates, empty ones, warnings) that a peer may send unpaid. Clients renew
+/// keys after gigabytes or hours; each renewal costs us microseconds, so a few hundred are harmless.
+pub const IDLE_RECORDS_MAX: u32 = 256;
+/// Bytes of data that pay for one record without.
+pub const IDLE_RECORD_PRICE_BYTES: u32 = 1024;
+/// Certificates in a client's chain, the leaf included. Real ones have two or three.
+pub const CHAIN_DEPTH_MAX: usize = 8;
+/// Bytes of DER in a client's chain. The TLS library keeps them as long as the connection lives.
+pub const CHAIN_BYTES_MAX: usize = 32 * 1024;
+/// Alternative names looked at in a client's certificate.
+pub const CLIENT_NAMES_MAX: usize = 64;
+/// Bytes of a certificate or list file. A chain is a few KiB; a revocation list can be large.
+pub const PEM_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Certificates in a configured chain, leaf included.
+pub const SERVER_CHAIN_DEPTH_MAX: usize = 16;
+/// Names of one server certificate that are looked at.
+pub const SERVER_NAMES_MAX: usize = 1000;
+/// RFC 9325 §4.5.
+pub const RSA_BITS_MIN: usize = 2048;
+
+// Storage.
+/// Most bytes of writes that are held in memory until they are on disk. A guess: half a second of a
+/// slow memory card.
+pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most ranges that travel to the storage thread as one batch: one read transaction stays short.
+pub const FETCH_BATCH_MAX: usize = 256;
+/// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
+pub const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most rows that one fetch brings; a longer read goes on where it stopped.
+pub const FETCH_ROWS_MAX: u32 = 1024;
+/// A fetch, all its ranges together, stops behind the row that reaches this many bytes, so that no
+/// read can fill memory.
+pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
+/// The first wait before a failed commit is tried again.
+pub const RETRY_MS_MIN: u64 = 100;
+/// The longest wait before a failed commit is tried again.
+pub const RETRY_MS_MAX: u64 = 30_000;
+/// Default size of the page cache. redb's own default is 1 GiB.
+pub const DISK_CACHE_BYTES: usize = 1024 * 1024;
+/// Default space that a commit leaves free on the disk beside twice its own size: a full disk is
+/// noticed while the database can still write. A guess.
+pub const DISK_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+/// Rounds of compaction; redb asks to be called until nothing moves.
+pub const COMPACT_ROUNDS_MAX: u32 = 16;
+/// Requests that may be out: a fetch and a commit, and room for one odd sender.
+pub const REQUESTS_MAX: usize = 4;
+/// Tries to write the last generation before the process ends.
+pub const STOP_TRIES_MAX: u32 = 3;
+/// Most accounts that one page of a list holds.
+pub const ACCOUNT_PAGE_MAX: u32 = 256;
+
+// Administration.
+/// Longest line in either direction, its end included.
+pub const CONTROL_LINE_BYTES_MAX: usize = 64 * 1024;
+/// How long a request may take to arrive, and its answer to be taken.
+pub const CONTROL_TIMEOUT_S: u64 = 10;
+/// Control connections at the same time.
+pub const CONTROL_CONNECTIONS_MAX: usize = 8;
+/// Names of hosted domains told where one was asked for that is not.
+pub const HOSTED_SHOWN_MAX: usize = 8;
+/// What the addresses of one page may take of the line, escapes included.
+pub const PAGE_BYTES_MAX: usize = 48 * 1024;
+/// How long an answer may take: a change waits for the disk, which may be a slow memory card.
+pub const CALL_TIMEOUT_S: u64 = 60;
+
+const _: () = assert!(WRITE_CHUNK_BYTES <= WRITE_BUDGET_BYTES);
+const _: () = assert!(TICK_BYTES_MAX <= WRITE_BUDGET_BYTES);
+const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_MAX);
+const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);
+const _: () = assert!(FETCH_BYTES_MAX <= FETCHED_BYTES_MAX);
+const _: () = assert!(PAGE_BYTES_MAX < CONTROL_LINE_BYTES_MAX);
+const _: () = assert!(FIN_WAIT_MS <= LINGER_MS);
+const _: () = assert!(LINGER_MS < SHUTDOWN_MS);
