@@ -320,11 +320,6 @@ impl Outboxes {
         some_left
     }
 
-    /// Whether answers to `conn` wait for a commit.
-    pub fn is_holding(&self, conn: ConnId) -> bool {
-        self.holding.contains(&conn)
-    }
-
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {
         let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
         row.held.as_ref()?.0.front().map(|held| held.deadline_ms)

@@ -215,8 +215,7 @@ impl Core {
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        // A go-ahead that waits for the disk behind another answer has not left.
-        if conn.flags.has(Flags::TELL_DRAINED) && !self.outboxes.is_holding(id) {
+        if conn.flags.has(Flags::TELL_DRAINED) {
             conn.flags.set(Flags::TELL_DRAINED, false);
             let _parked = self.negotiate(id, Input::Drained, now);
         }
