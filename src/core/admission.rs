@@ -200,6 +200,7 @@ mod tests {
     fn admission(connections_max: usize, per_address: usize, per_minute: u32) -> Admission {
         let limits = AdmissionLimits {
             connections_max,
+            connections_before_login_max: connections_max,
             connections_per_address_max: per_address,
             connects_per_address_per_minute_max: per_minute,
         };
@@ -268,5 +269,23 @@ mod tests {
         // Who came last is still remembered.
         let address = std::net::Ipv6Addr::from_bits((0x2001_0db8_0000_0000 | u128::from(last - 1)) << 64);
         assert_eq!(admission.admit(AddressKey::of(address.into()), last), Err(Refused::TooFast));
+    }
+
+    #[test]
+    fn those_before_their_login_have_a_bound_of_their_own() {
+        let limits = AdmissionLimits {
+            connections_max: 4,
+            connections_before_login_max: 2,
+            connections_per_address_max: 4,
+            connects_per_address_per_minute_max: 1_000,
+        };
+        let mut admission = Admission::new(limits, Keyed(1, 2));
+        let home = key("127.0.0.1");
+        assert_eq!(admission.admit(home, 0), Ok(()));
+        assert_eq!(admission.admit(home, 0), Ok(()));
+        assert_eq!(admission.admit(home, 0), Err(Refused::Full));
+        admission.settle();
+        assert_eq!(admission.admit(home, 0), Ok(()));
+        assert_eq!((admission.total(), admission.before_login()), (3, 2));
     }
 }
