@@ -200,7 +200,7 @@ mod tests {
     fn admission(connections_max: usize, per_address: usize, per_minute: u32) -> Admission {
         let limits = AdmissionLimits {
             connections_max,
-            connections_before_login_max: connections_max,
+            connections_before_login_max: usize::MAX,
             connections_per_address_max: per_address,
             connects_per_address_per_minute_max: per_minute,
         };
