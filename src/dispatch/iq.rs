@@ -15,20 +15,14 @@ const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
 impl<H: Hosts> Dispatch<'_, H> {
     pub(super) fn iq(&mut self, frame: Frame<'_>) {
-        let kind = IqType::parse(frame.head.attr(frame.bytes, "type").as_deref());
-        let request = match kind {
-            Some(IqType::Get) => Some(IqKind::Get),
-            Some(IqType::Set) => Some(IqKind::Set),
-            Some(IqType::Result | IqType::Error) => None,
+        let request = match IqType::parse(frame.head.attr(frame.bytes, "type").as_deref()) {
+            Some(IqType::Get) => IqKind::Get,
+            Some(IqType::Set) => IqKind::Set,
+            Some(reply @ (IqType::Result | IqType::Error)) => return self.iq_reply(frame, reply),
             None => return self.refuse(frame, StanzaKind::Iq, StanzaCondition::BadRequest),
         };
-        match request {
-            Some(request) => {
-                if let Err(condition) = self.iq_request(frame, request) {
-                    self.refuse(frame, StanzaKind::Iq, condition);
-                }
-            }
-            None => self.iq_reply(frame),
+        if let Err(condition) = self.iq_request(frame, request) {
+            self.refuse(frame, StanzaKind::Iq, condition);
         }
     }
 
@@ -115,8 +109,13 @@ impl<H: Hosts> Dispatch<'_, H> {
         });
     }
 
-    /// Results and errors reach the full JID that asked; all others were meant for us or for nobody.
-    fn iq_reply(&mut self, frame: Frame<'_>) {
+    /// Results and errors reach the full JID that asked; all others were meant for us or for nobody. A
+    /// result has one payload at most (RFC 6120 §8.2.3 rule 5); one with more is nobody's answer, and may
+    /// not be answered itself.
+    fn iq_reply(&mut self, frame: Frame<'_>, kind: IqType) {
+        if kind == IqType::Result && frame.head.child_count() > 1 {
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
         if let Address::Jid(to) = address(raw.as_deref(), &mut scratch)
