@@ -25,7 +25,7 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, StorageConfig};
 use crate::im::accounts;
-use crate::storage::{Disk, DiskOptions};
+use crate::storage::{Disk, DiskOptions, STORE_FILE_NAME};
 use crate::storage::{Miss, Store, offline};
 use crate::transport::{TlsDomains, TlsOptions};
 use std::fs::{self, DirBuilder, Permissions};
@@ -134,7 +134,7 @@ pub fn absolute(path: &Path) -> PathBuf {
 
 /// Where the store of a data folder is.
 pub fn store_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("store.redb")
+    data_dir.join(STORE_FILE_NAME)
 }
 
 /// Opens the store of a data folder; makes it only if `create` says so.

@@ -6,6 +6,7 @@
 
 use super::{Address, Dispatch, Frame, Hosts, address};
 use crate::ids::SessionId;
+use crate::im::directory::Route;
 use crate::jid::JidRef;
 use crate::stanza::{IqType, StanzaCondition, StanzaKind};
 use crate::xep::{self, IqKind, IqRequest, Outcome, Target};
@@ -42,7 +43,8 @@ impl<H: Hosts> Dispatch<'_, H> {
     }
 
     fn iq_request_to(&mut self, frame: Frame<'_>, kind: IqKind, to: JidRef<'_>) -> Result<(), StanzaCondition> {
-        if !self.hosts.is_hosted(to.domainpart()) {
+        let route = self.route(to);
+        if matches!(route, Route::Peer(_) | Route::Remote) {
             return Err(StanzaCondition::RemoteServerNotFound);
         }
         if to.localpart().is_none() {
@@ -52,13 +54,14 @@ impl<H: Hosts> Dispatch<'_, H> {
         if to.resourcepart().is_none() {
             return self.iq_here(frame, kind, if is_own { Target::OwnAccount } else { Target::Stranger });
         }
-        let target = self.directory.find(to).filter(|target| is_own || self.shares_presence(*target, frame.sender));
-        match target {
-            Some(target) => {
+        match route {
+            Route::Local(target) if is_own || self.shares_presence(target, frame.sender) => {
                 self.deliver(frame, target);
                 Ok(())
             }
-            None => Err(StanzaCondition::ServiceUnavailable),
+            Route::Local(_) | Route::Peer(_) | Route::Remote | Route::Nobody => {
+                Err(StanzaCondition::ServiceUnavailable)
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! A missing account and a silent one get the same answer (RFC 6120 §13.10.2, RFC 6121 §11).
 
 use super::{Address, Dispatch, Frame, Hosts, address};
+use crate::im::directory::Route;
 use crate::jid::JidRef;
 use crate::stanza::{MessageType, StanzaCondition, StanzaKind};
 
@@ -31,18 +32,19 @@ impl<H: Hosts> Dispatch<'_, H> {
     }
 
     fn message_to(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), StanzaCondition> {
-        if !self.hosts.is_hosted(to.domainpart()) {
-            return Err(StanzaCondition::RemoteServerNotFound);
+        match self.route(to) {
+            Route::Local(target) => {
+                self.deliver(frame, target);
+                return Ok(());
+            }
+            Route::Peer(_) | Route::Remote => return Err(StanzaCondition::RemoteServerNotFound),
+            Route::Nobody => {}
         }
         if to.localpart().is_none() {
             return Err(StanzaCondition::ServiceUnavailable);
         }
         if to.resourcepart().is_none() {
             return self.message_to_bare(frame, kind, to.bare());
-        }
-        if let Some(target) = self.directory.find(to) {
-            self.deliver(frame, target);
-            return Ok(());
         }
         match kind {
             MessageType::Chat => self.message_to_bare(frame, kind, to.bare()),

@@ -15,7 +15,7 @@ mod presence;
 
 use crate::clock::Now;
 use crate::ids::SessionId;
-use crate::im::directory::Directory;
+use crate::im::directory::{Directory, Route};
 use crate::jid::{self, JidRef};
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
@@ -124,6 +124,11 @@ impl<H: Hosts> Dispatch<'_, H> {
             None => return Verdict::Error(StreamCondition::UnsupportedStanzaType),
         }
         Verdict::GoOn
+    }
+
+    /// Where stanzas for an address go.
+    fn route(&self, to: JidRef<'_>) -> Route {
+        if self.hosts.is_hosted(to.domainpart()) { self.directory.route(to) } else { Route::Remote }
     }
 
     /// Writes the frame to a session, `from` stamped; false if the session is gone.

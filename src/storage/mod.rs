@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 pub use crate::limits::{FETCH_BYTES_MAX, FETCH_ROWS_MAX};
 /// The file in the data folder that holds the store.
-pub const STORE_FILE_NAME: &str = "stonechat.redb";
+pub const STORE_FILE_NAME: &str = "store.redb";
 
 /// A database of ordered byte keys. Its calls block.
 pub trait Engine: Send {
