@@ -1,5 +1,6 @@
 //! The binary: arguments, standard streams and the logger; everything else is the library's.
 
+use log::{Log, Metadata, Record};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -24,14 +25,45 @@ fn main() -> ExitCode {
 /// Logs to standard error: what `RUST_LOG` says, else what the configuration says once it is read.
 fn start_logger() -> LogRule {
     let mut builder = env_logger::Builder::new();
-    if let Ok(filters) = std::env::var("RUST_LOG") {
-        builder.parse_filters(&filters).init();
-        return LogRule::Environment;
+    let rule = match std::env::var("RUST_LOG") {
+        Ok(filters) => {
+            builder.parse_filters(&filters);
+            LogRule::Environment
+        }
+        // The level in force is `log`'s own, which can change while running.
+        Err(_) => {
+            builder.filter_level(log::LevelFilter::Trace);
+            LogRule::Config
+        }
+    };
+    let own = OwnWords(builder.build());
+    let level = if rule == LogRule::Config { log::LevelFilter::Warn } else { own.0.filter() };
+    // Nobody else has set a logger: this is the program's first step.
+    if log::set_boxed_logger(Box::new(own)).is_ok() {
+        log::set_max_level(level);
     }
-    // The level in force is `log`'s own, which can change while running.
-    builder.filter_level(log::LevelFilter::Warn).filter_module("stonechat", log::LevelFilter::Trace).init();
-    log::set_max_level(log::LevelFilter::Warn);
-    LogRule::Config
+    rule
+}
+
+/// Lets only this program's own words through, whatever the filters say: a library may log what it is
+/// given, and what the XML parser is given holds passwords.
+struct OwnWords(env_logger::Logger);
+
+impl Log for OwnWords {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let target = metadata.target();
+        (target == "stonechat" || target.starts_with("stonechat::")) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Serves until a signal, or a verb over the control socket, ends it.
@@ -49,4 +81,22 @@ fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listenin
     on_listening(&listening.collect::<Vec<_>>());
     server::forget_start();
     Ok(server.run()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the XML parser would say at `debug` holds passwords and message bodies.
+    #[test]
+    fn only_own_words_are_logged_whatever_the_filters_say() {
+        let mut builder = env_logger::Builder::new();
+        builder.parse_filters("trace,xml5ever=trace,xml5ever::tokenizer=trace");
+        let own = OwnWords(builder.build());
+        let is_logged = |target| own.enabled(&Metadata::builder().level(log::Level::Error).target(target).build());
+        assert!(is_logged("stonechat") && is_logged("stonechat::core::ending"));
+        for target in ["xml5ever::tokenizer", "xml5ever", "mio::poll", "rustls", "stonechatter"] {
+            assert!(!is_logged(target), "{target}");
+        }
+    }
 }

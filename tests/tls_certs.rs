@@ -294,13 +294,18 @@ fn a_self_signed_pair_serves_at_once() {
 }
 
 #[test]
-fn made_files_are_whole_private_and_new_each_time() {
+fn made_files_are_whole_and_private_and_a_key_is_never_replaced() {
     let folder = Folder::new();
     let (certificate, key) = own_pair(DOMAIN, &folder);
     let first = certs::fingerprint(&certificate).unwrap();
     assert_eq!(mode(&key), 0o600);
     assert_eq!(mode(&certificate), 0o644);
+    // A key that is there is used again: it may be somebody's only copy.
+    let text = std::fs::read(&key).unwrap();
+    own_pair(DOMAIN, &folder);
+    assert_eq!(std::fs::read(&key).unwrap(), text);
     // What a crash left behind does not stand in the way, nor lend its mode to the key.
+    std::fs::remove_file(&key).unwrap();
     std::fs::write(folder.path("own.key.new"), "left behind").unwrap();
     own_pair(DOMAIN, &folder);
     assert_eq!(mode(&key), 0o600);

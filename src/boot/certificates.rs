@@ -33,13 +33,28 @@ fn resolve_one(domain: &DomainConfig, data_dir: &Path) -> Result<BootDomain, Boo
     let mut is_new = false;
     let mut fingerprint = None;
     if let Some(tls) = &tls {
-        if domain.self_signed && !(tls.certificate.exists() && tls.key.exists()) {
+        if let Some(error) = half_a_pair(domain, tls) {
+            return Err(error);
+        }
+        if domain.self_signed && !tls.certificate.exists() {
             make(&domain.name, tls, data_dir).map_err(refuse)?;
             is_new = true;
         }
         fingerprint = Some(certs::fingerprint(&tls.certificate).map_err(refuse)?);
     }
     Ok(BootDomain { name: domain.name.clone(), tls, fingerprint, self_signed: domain.self_signed, is_new })
+}
+
+/// A certificate without its key, where the server makes its own: a new pair would change the fingerprint that clients
+/// trust. (A key without certificate is what a crash leaves; it gets a certificate.)
+pub(super) fn half_a_pair(domain: &DomainConfig, tls: &DomainTls) -> Option<BootError> {
+    let is_half = domain.self_signed && tls.certificate.exists() && !tls.key.exists();
+    let error = || BootError::HalfAPair {
+        domain: domain.name.clone(),
+        there: tls.certificate.clone(),
+        missing: tls.key.clone(),
+    };
+    is_half.then(error)
 }
 
 fn make(domain: &str, tls: &DomainTls, data_dir: &Path) -> Result<(), CertError> {

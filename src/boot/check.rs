@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DomainConfig, ListenerKind};
 use crate::transport::certs::{self, Inspection};
 use crate::transport::{CertError, DomainTls, TlsDomains};
+use rustix::fs::{Access, access};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +52,18 @@ fn data_folder(path: &Path) -> Finding {
                 Finding::Fault(refusal.to_string())
             }
         },
-        Err(_) => Finding::Good(format!("the data folder {} will be made at the first start", path.display())),
+        Err(_) => match cannot_be_made(path) {
+            None => Finding::Good(format!("the data folder {} will be made at the first start", path.display())),
+            Some(why) => Finding::Fault(super::BootError::Folder { path: path.into(), why }.to_string()),
+        },
     }
+}
+
+/// Why a folder that is not there cannot be made: the nearest folder above it that is there does not let us.
+fn cannot_be_made(path: &Path) -> Option<String> {
+    let above = path.ancestors().skip(1).find(|above| above.exists())?;
+    let refusal = access(above, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(format!("it is not there, and {} does not let it be made ({refusal})", above.display()))
 }
 
 fn check_domain(domain: &DomainConfig, data_dir: &Path) -> Vec<Finding> {
@@ -61,6 +72,9 @@ fn check_domain(domain: &DomainConfig, data_dir: &Path) -> Vec<Finding> {
         return vec![Finding::Warning(format!("{name} has no certificate: passwords and messages go in the clear"))];
     };
     let mut findings = Vec::new();
+    if let Some(error) = certificates::half_a_pair(domain, &tls) {
+        return vec![Finding::Fault(error.to_string())];
+    }
     let is_made = !domain.self_signed || tls.certificate.exists() && tls.key.exists();
     if is_made {
         findings.extend(pair(name, &tls));

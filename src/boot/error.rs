@@ -44,6 +44,15 @@ pub enum BootError {
         /// What is wrong.
         error: CertError,
     },
+    /// A certificate made here has lost its key.
+    HalfAPair {
+        /// The domain.
+        domain: String,
+        /// What is there.
+        there: PathBuf,
+        /// What is not.
+        missing: PathBuf,
+    },
     /// The configuration cannot be read again.
     Config(crate::config::ConfigError),
 }
@@ -78,6 +87,13 @@ impl fmt::Display for BootError {
                 }
                 Ok(())
             }
+            Self::HalfAPair { domain, there, missing } => write!(
+                f,
+                "no certificate for {domain}: {} is there without {}; put the other one back, or remove it too, and a new \
+                 pair is made (clients that trust the old fingerprint will have to trust the new one)",
+                there.display(),
+                missing.display()
+            ),
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -90,7 +106,11 @@ impl BootError {
     /// the disk fails.
     pub fn is_of_configuration(&self) -> bool {
         match self {
-            Self::NotAFolder { .. } | Self::PathTooLong { .. } | Self::Certificate { .. } | Self::Config(_) => true,
+            Self::NotAFolder { .. }
+            | Self::PathTooLong { .. }
+            | Self::Certificate { .. }
+            | Self::HalfAPair { .. }
+            | Self::Config(_) => true,
             Self::Folder { .. } | Self::Store { .. } => false,
         }
     }

@@ -74,16 +74,26 @@ fn the_first_start_makes_everything_for_its_owner_only_and_the_second_keeps_it()
     assert_eq!(second.domains[0].fingerprint, fingerprint);
 }
 
-/// A crash between key and certificate leaves a key alone; the next start makes a pair that fits.
+/// A crash between key and certificate leaves a key alone; the next start makes the certificate for it. A certificate
+/// alone is refused: clients trust its fingerprint.
 #[test]
-fn half_a_pair_is_made_anew() {
+fn half_a_pair_is_made_whole_or_refused() {
     let folder = Folder::new("half");
     let config = folder.config("");
     let made = prepare(&config).unwrap().domains[0].tls.clone().unwrap();
     fs::remove_file(&made.certificate).unwrap();
+    let key = fs::read(&made.key).unwrap();
     let again = prepare(&config).unwrap();
     assert!(again.domains[0].is_new);
     assert!(certs::inspect("localhost", &made.certificate, &made.key, Clock::new().now().unix_s()).is_ok());
+    assert_eq!(fs::read(&made.key).unwrap(), key, "the key stays");
+    drop(again);
+    let certificate = fs::read(&made.certificate).unwrap();
+    fs::remove_file(&made.key).unwrap();
+    let said = prepare(&config).unwrap_err();
+    assert!(said.contains("localhost.pem is there without"), "{said}");
+    assert_eq!(fs::read(&made.certificate).unwrap(), certificate, "nothing is replaced");
+    assert!(faults(&config).iter().any(|fault| fault.contains("is there without")));
 }
 
 #[test]

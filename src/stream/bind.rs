@@ -111,7 +111,12 @@ impl Negotiation {
     fn wanted(&self, iq: &Iq<'_>) -> Result<Option<String>, StanzaCondition> {
         let tree = Tree::parse(iq.bytes, iq.head, &self.ns).map_err(|_| StanzaCondition::BadRequest)?;
         let bind = tree.root().child(element::NS_BIND, "bind");
-        let Some(resource) = bind.and_then(|bind| bind.child(element::NS_BIND, "resource")) else { return Ok(None) };
+        let mut resources =
+            bind.iter().flat_map(|bind| bind.children()).filter(|child| child.is(element::NS_BIND, "resource"));
+        let Some(resource) = resources.next() else { return Ok(None) };
+        if resources.next().is_some() {
+            return Err(StanzaCondition::BadRequest);
+        }
         let text = resource.text();
         if text.is_empty() {
             return Ok(None);

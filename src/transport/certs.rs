@@ -86,20 +86,31 @@ pub fn fingerprint(certificate: &Path) -> Result<String, CertError> {
     Ok(chain.first().map(|der| colon_hex(der)).unwrap_or_default())
 }
 
-/// Makes a key (ECDSA P-256) and a self-signed certificate for `domain`, good for ten years, and writes
-/// both: the key with mode 0600, each file whole or not at all, the key first.
+/// Makes a self-signed certificate for `domain`, good for ten years, and writes it. It is for the key at `key`;
+/// where there is none, one is made first (ECDSA P-256, mode 0600). Each file is written whole or not at all.
 ///
 /// # Errors
 ///
-/// [`CertError`] if the domain is no DNS name or a file cannot be written. Existing files are replaced.
+/// [`CertError`] if the domain is no DNS name, the key that is there cannot be used, or a file cannot be
+/// written. An existing certificate is replaced, an existing key never.
 pub fn make_self_signed(domain: &str, certificate: &Path, key: &Path) -> Result<(), CertError> {
-    let (certificate_pem, key_pem) = self_signed(domain, Clock::new().now().unix_s())?;
-    write_whole(key, key_pem.as_bytes(), 0o600)?;
-    write_whole(certificate, certificate_pem.as_bytes(), 0o644)
+    let pair = match fs::read_to_string(key).map(Zeroizing::new) {
+        Ok(pem) => {
+            KeyPair::from_pem(&pem).map_err(|error| CertError::BadKey { path: key.into(), what: error.to_string() })?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = KeyPair::generate().map_err(|error| CertError::Provider { what: error.to_string() })?;
+            write_whole(key, Zeroizing::new(made.serialize_pem()).as_bytes(), 0o600)?;
+            made
+        }
+        Err(error) => return Err(CertError::Read { path: key.into(), what: error.to_string() }),
+    };
+    let pem = self_signed(domain, &pair, Clock::new().now().unix_s())?;
+    write_whole(certificate, pem.as_bytes(), 0o644)
 }
 
-/// The PEM of a self-signed certificate for `domain` and of its key.
-fn self_signed(domain: &str, unix_s: u64) -> Result<(String, Zeroizing<String>), CertError> {
+/// The PEM of a self-signed certificate for `domain` and this key.
+fn self_signed(domain: &str, key: &KeyPair, unix_s: u64) -> Result<String, CertError> {
     let ascii = ascii_domain(domain)?;
     let mut params = CertificateParams::new([ascii]).map_err(|_| CertError::domain(domain))?;
     // RFC 6120 §13.7.1.2: clients may look for the domain as it is written in addresses, too.
@@ -114,9 +125,8 @@ fn self_signed(domain: &str, unix_s: u64) -> Result<(String, Zeroizing<String>),
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let made = KeyPair::generate().and_then(|key| Ok((params.self_signed(&key)?.pem(), key.serialize_pem())));
-    let (certificate, key) = made.map_err(|error| CertError::Provider { what: error.to_string() })?;
-    Ok((certificate, Zeroizing::new(key)))
+    let made = params.self_signed(key).map_err(|error| CertError::Provider { what: error.to_string() })?;
+    Ok(made.pem())
 }
 
 /// Loads a pair and holds it against the rules.

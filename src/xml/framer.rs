@@ -208,6 +208,11 @@ impl Scan {
                 return Ok(Step::Whitespace { len });
             }
         }
+        // UTF-16 and UTF-32 give themselves away with their first byte: of a byte order mark, or of a wide `<`.
+        let is_wide = matches!(bytes.first(), Some(0xFE | 0xFF | 0x00));
+        if expect == Expect::Header && is_wide && matches!(self.phase, Phase::Start) {
+            return Err(XmlError::UnsupportedEncoding { offset: 0 });
+        }
         let cap = limits.frame_bytes_max as usize;
         let cx = Cx { bytes: bytes.get(..cap).unwrap_or(bytes), expect, ns, limits };
         loop {
