@@ -13,10 +13,8 @@ mod sim;
 mod tls_common;
 
 use counting::{allocations, counted};
-use sim::{Setup, Sim};
-use stonechat::action::Action;
+use sim::{Setup, Sim, relay};
 use stonechat::clock::Clock;
-use stonechat::ids::ConnId;
 
 /// A chat message as a phone sends it.
 const MESSAGE: &[u8] = b"<message to='bob@localhost/desk' type='chat' id='ktx72v49'>\
@@ -32,13 +30,13 @@ fn main() {
     let alice = sim.log_in("alice", "alice", "secret", "phone");
     let bob = sim.log_in("bob", "bob", "secret", "desk");
     let mut actions = Vec::new();
-    let warm_up: usize = (0..1_000).map(|_| relay(&mut sim, alice, bob, &mut actions)).sum();
+    let warm_up: usize = (0..1_000).map(|_| relay(&mut sim, alice, bob, MESSAGE, &mut actions)).sum();
     assert!(warm_up > 1_000 * MESSAGE.len(), "every message arrives, with its `from`");
 
     let before = allocations();
     let clock = Clock::new();
     let start = clock.now().mono_ms;
-    let written: usize = counted(|| (0..rounds).map(|_| relay(&mut sim, alice, bob, &mut actions)).sum());
+    let written: usize = counted(|| (0..rounds).map(|_| relay(&mut sim, alice, bob, MESSAGE, &mut actions)).sum());
     let ns = (clock.now().mono_ms - start) as f64 * 1e6 / f64::from(rounds);
     let per_message = (allocations() - before) as f64 / f64::from(rounds);
     let bytes = written / rounds as usize;
@@ -50,22 +48,4 @@ fn main() {
     }
     let each = (sim.core.heap_bytes() - before) / (SESSIONS - 8);
     println!("relay/idle_session heap_bytes={each} sessions={SESSIONS}");
-}
-
-/// What the loop does for one message.
-fn relay(sim: &mut Sim, from: ConnId, to: ConnId, actions: &mut Vec<Action>) -> usize {
-    let now = sim.now;
-    sim.core.receive(from, MESSAGE, now);
-    sim.core.close_overflown(now);
-    sim.core.take_actions(actions);
-    // Nothing is written to the store: the tick ends without a request.
-    sim.core.submit(now, &mut Vec::new());
-    let mut written = 0;
-    while let Some(conn) = sim.core.outboxes().next_dirty() {
-        assert_eq!(conn, to);
-        let count = sim.core.outboxes().pending(conn).len();
-        written += count;
-        sim.core.outboxes().consume(conn, count);
-    }
-    written
 }

@@ -10,7 +10,7 @@ mod sim;
 mod tls_common;
 
 use counting::{allocations, counted, live_bytes};
-use sim::{Setup, Sim};
+use sim::{Setup, Sim, relay};
 use stonechat::action::Action;
 use stonechat::ids::ConnId;
 
@@ -25,24 +25,6 @@ fn two_sessions() -> (Sim, ConnId, ConnId) {
     let alice = sim.log_in("alice", "alice", "secret", "phone");
     let bob = sim.log_in("bob", "bob", "secret", "desk");
     (sim, alice, bob)
-}
-
-/// What the loop does for one message: read, route, write, nothing else.
-fn relay(sim: &mut Sim, from: ConnId, to: ConnId, frame: &[u8], actions: &mut Vec<Action>) -> usize {
-    let now = sim.now;
-    sim.core.receive(from, frame, now);
-    sim.core.close_overflown(now);
-    sim.core.take_actions(actions);
-    // Nothing is written to the store: the tick ends without a request.
-    sim.core.submit(now, &mut Vec::new());
-    let mut written = 0;
-    while let Some(conn) = sim.core.outboxes().next_dirty() {
-        assert_eq!(conn, to);
-        let count = sim.core.outboxes().pending(conn).len();
-        written += count;
-        sim.core.outboxes().consume(conn, count);
-    }
-    written
 }
 
 #[test]

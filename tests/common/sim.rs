@@ -364,6 +364,24 @@ impl Sim {
     }
 }
 
+/// What the loop does for one message: read, route, write, nothing else.
+pub(crate) fn relay(sim: &mut Sim, from: ConnId, to: ConnId, frame: &[u8], actions: &mut Vec<Action>) -> usize {
+    let now = sim.now;
+    sim.core.receive(from, frame, now);
+    sim.core.close_overflown(now);
+    sim.core.take_actions(actions);
+    // Nothing is written to the store: the tick ends without a request.
+    sim.core.submit(now, &mut Vec::new());
+    let mut written = 0;
+    while let Some(conn) = sim.core.outboxes().next_dirty() {
+        assert_eq!(conn, to);
+        let count = sim.core.outboxes().pending(conn).len();
+        written += count;
+        sim.core.outboxes().consume(conn, count);
+    }
+    written
+}
+
 /// A CA for clients, and a client's certificate with these addresses.
 pub(crate) fn client_chain(addresses: &[String]) -> (Ca, Issued) {
     let ca = Ca::new("client root");
