@@ -22,6 +22,36 @@ pub enum Table {
     AccountCounters = 0x02,
     /// name → a secret that the server has made for itself.
     Secrets = 0x03,
+    /// domain ‖ localpart ‖ contact → roster item.
+    Roster = 0x04,
+    /// domain ‖ localpart → version and counts of the roster.
+    RosterMeta = 0x05,
+    /// domain ‖ localpart ‖ contact → a subscription request that waits for its answer.
+    Requests = 0x06,
+    /// domain ‖ localpart ‖ roster version → the contact that was removed then.
+    RosterGone = 0x07,
+    /// domain ‖ localpart ‖ sequence number → a message that waits for its recipient.
+    Offline = 0x08,
+    /// domain ‖ localpart → how many messages wait, and the next sequence number.
+    OfflineMeta = 0x09,
+    /// domain ‖ localpart → the block list.
+    Blocks = 0x0A,
+    /// domain ‖ localpart → vCard.
+    VCards = 0x0B,
+    /// domain ‖ localpart → SHA-1 of the vCard's photo.
+    VCardPhotos = 0x0C,
+    /// domain ‖ localpart ‖ namespace ‖ name → private XML.
+    Private = 0x0D,
+    /// domain ‖ localpart → how much private XML there is.
+    PrivateMeta = 0x0E,
+    /// domain ‖ localpart → when the account was last there.
+    LastActivity = 0x0F,
+    /// domain → the message of the day.
+    Motd = 0x10,
+    /// domain ‖ localpart → the message of the day that it has seen.
+    MotdSeen = 0x11,
+    /// token → invitation.
+    Invites = 0x12,
 }
 
 const ESCAPED: u8 = 0x00;
