@@ -78,19 +78,20 @@ impl Core {
     fn account_changed(&mut self, request: &UserRequest, now: Now) {
         match request {
             UserRequest::Passwd { address, .. } => {
-                self.forget_verifiers(address);
+                self.forget_verifiers(address.bare());
                 self.end_logins(address.bare(), now);
             }
             UserRequest::Del { address } => {
-                self.forget_verifiers(address);
+                self.forget_verifiers(address.bare());
                 self.end_account(address.bare(), now);
             }
             UserRequest::Add { .. } | UserRequest::List { .. } => {}
         }
     }
 
-    fn forget_verifiers(&mut self, address: &crate::jid::Jid) {
-        self.verifiers.forget(address.domainpart(), address.localpart().unwrap_or_default());
+    pub(super) fn forget_verifiers(&mut self, bare: &str) {
+        let (localpart, domain) = bare.split_once('@').unwrap_or(("", bare));
+        self.verifiers.forget(domain, localpart);
     }
 
     /// Moves answers whose ticket is durable to those that may leave.

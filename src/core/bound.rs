@@ -1,18 +1,23 @@
 //! Bound streams: every frame goes through dispatch.
 
-use super::Core;
 use super::input::Progress;
+use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::clock::Now;
-use crate::conn::Phase;
-use crate::dispatch::{Dispatch, Frame, Verdict};
+use crate::conn::{Gates, Phase};
+use crate::dispatch::{Done, Frame, Verdict};
 use crate::ids::ConnId;
+use crate::im::columns::Effect;
+use crate::sasl::HashOutcome;
+use crate::stanza::StanzaCondition;
+use crate::storage::{Pressure, Ticket};
 use crate::stream::error::StreamCondition;
 use crate::xml::{Scan, Step};
+use std::mem;
 
 impl Core {
     pub(super) fn bound_item(&mut self, id: ConnId, step: Step, scan: &Scan, bytes: &[u8], now: Now) -> Progress {
         match step {
-            Step::Frame { .. } => self.bound_frame(id, scan, bytes, now),
+            Step::Frame { .. } => return self.bound_frame(id, scan, bytes, now),
             Step::StreamEnd { .. } => self.peer_ended(id, now),
             Step::Header { .. } => self.end_stream(id, StreamCondition::UnsupportedStanzaType, None, now),
             // White space is a keepalive (RFC 6120 §4.6.1).
@@ -21,26 +26,120 @@ impl Core {
         Progress::Took
     }
 
-    fn bound_frame(&mut self, id: ConnId, scan: &Scan, bytes: &[u8], now: Now) {
-        let Some(conn) = self.conns.get(id) else { return };
-        let Phase::Bound(bound) = &conn.phase else { return };
+    /// One frame's run over the store: it ends, or it waits and runs again from its top.
+    fn bound_frame(&mut self, id: ConnId, scan: &Scan, bytes: &[u8], now: Now) -> Progress {
+        let resumed = self.resuming.remove(&id);
+        let is_unreadable = self.unreadable.take_if(|unreadable| *unreadable == id).is_some();
+        let hashed = self.bound_hashes.remove(&id);
+        let outcome = hashed.as_ref().and_then(Option::as_ref);
+        let Some(conn) = self.conns.get(id) else { return Progress::Took };
+        let Phase::Bound(bound) = &conn.phase else { return Progress::Took };
         let (ns, lang) = (bound.ns(), bound.lang.as_deref());
         let frame = Frame { sender: bound.session, head: scan.head(), bytes, ns, lang, has_code: !bound.version_1 };
-        let mut dispatch = Dispatch {
-            directory: &mut self.directory,
-            outboxes: &mut self.outboxes,
-            hosts: &self.domains,
-            about: &self.about,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-            now,
-            directed_max: self.settings.directed_max,
+        match resumed {
+            Some(fetch) => self.store.resume(fetch),
+            None => self.store.begin(),
+        }
+        self.outboxes.begin();
+        let mut dispatch = lend!(self, now, outcome);
+        let done = match dispatch.frame(frame) {
+            Done::Missed(_) if is_unreadable => {
+                Done::Held(dispatch.refuse_frame(frame, StanzaCondition::InternalServerError))
+            }
+            // Its password lost its place in the queue.
+            Done::Hash(_) if hashed.as_ref().is_some_and(Option::is_none) => {
+                Done::Held(dispatch.refuse_frame(frame, StanzaCondition::ResourceConstraint))
+            }
+            done => done,
         };
-        dispatch.outboxes.begin();
-        match dispatch.frame(frame) {
-            Verdict::GoOn => {}
-            Verdict::Error(condition) => self.end_stream(id, condition, None, now),
-            Verdict::End => self.peer_ended(id, now),
+        match done {
+            Done::Held(ticket) => {
+                self.hold(id, ticket, now);
+                self.carry_out_effects(now);
+            }
+            Done::Verdict(verdict) => {
+                self.store.discard();
+                match verdict {
+                    Verdict::Error(condition) => self.end_stream(id, condition, None, now),
+                    Verdict::End => self.peer_ended(id, now),
+                }
+            }
+            Done::Missed(miss) => {
+                let fetch = self.store.abandon(miss);
+                if let Some(hashed) = hashed {
+                    self.bound_hashes.insert(id, hashed);
+                }
+                self.park(id, fetch);
+                return Progress::Parked;
+            }
+            Done::Hash(job) => {
+                self.hash(id, *job, now);
+                return Progress::Parked;
+            }
+        }
+        Progress::Took
+    }
+
+    /// What the run appended waits for the disk, if it promises what is not there yet. A connection whose frames
+    /// write faster than the disk takes it is not read meanwhile.
+    fn hold(&mut self, id: ConnId, ticket: Ticket, now: Now) {
+        if self.store.is_durable(ticket) {
+            return;
+        }
+        self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
+        if self.store.pressure() >= Pressure::High {
+            self.pressed.push(id);
+            self.set_gate(id, Gates::HELD, true);
+        }
+    }
+
+    /// The disk has caught up: who wrote too fast is read again.
+    pub(super) fn ease(&mut self, now: Now) {
+        if self.store.pressure() >= Pressure::High {
+            return;
+        }
+        for id in mem::take(&mut self.pressed) {
+            if self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_))) {
+                self.set_gate(id, Gates::HELD, false);
+                self.go_on_reading(id, now);
+            }
+        }
+    }
+
+    /// The hash that a bound frame waits for is there, or lost its place: the frame runs again.
+    pub(super) fn bound_hashed(&mut self, id: ConnId, outcome: Option<HashOutcome>, now: Now) {
+        self.bound_hashes.insert(id, outcome);
+        self.set_gate(id, Gates::HASHING, false);
+        self.go_on_reading(id, now);
+        if !self.conns.get(id).is_some_and(|conn| conn.gates.has(Gates::PARKED)) {
+            self.bound_hashes.remove(&id);
+        }
+    }
+
+    /// Does what handlers have left to be done after they returned.
+    pub(super) fn carry_out_effects(&mut self, now: Now) {
+        while !self.effects.is_empty() {
+            for effect in mem::take(&mut self.effects) {
+                self.carry_out_effect(effect, now);
+            }
+        }
+    }
+
+    fn carry_out_effect(&mut self, effect: Effect, now: Now) {
+        match effect {
+            Effect::EndSession { session, condition } => {
+                if let Some(conn) = self.directory.get(session).map(|session| session.conn) {
+                    self.end_stream(conn, condition, None, now);
+                }
+            }
+            Effect::AccountGone { bare } => {
+                self.forget_verifiers(&bare);
+                self.end_account(&bare, now);
+            }
+            Effect::PasswordChanged { bare } => {
+                self.forget_verifiers(&bare);
+                self.end_logins(&bare, now);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The hosted domains: what each allows, and what TLS it can have.
 
-use crate::dispatch::Hosts;
+use crate::ids::ConnId;
+use crate::im::columns::Hosts;
 use crate::stream::{DomainPolicy, Policy};
 use crate::transport::TlsDomains;
 use std::sync::Arc;
@@ -35,6 +36,14 @@ impl Domains {
 impl Hosts for Domains {
     fn is_hosted(&self, domain: &str) -> bool {
         self.list.iter().any(|hosted| hosted.name == domain)
+    }
+
+    fn component(&self, _domain: &str) -> Option<ConnId> {
+        None
+    }
+
+    fn is_component(&self, _domain: &str) -> bool {
+        false
     }
 }
 

@@ -34,14 +34,15 @@ pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase};
-use crate::dispatch::{Dispatch, Scratch};
+use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
+use crate::im::columns::{Bounds, Effect, Scratch};
 use crate::im::directory::Directory;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
 use crate::random::Random;
 use crate::reactor::timers::Timers;
-use crate::sasl::{Throttle, VerifierCache};
+use crate::sasl::{HashOutcome, Throttle, VerifierCache};
 use crate::storage::{FetchId, Store, Ticket};
 use crate::stream::{Ask, Input, Negotiation};
 use crate::transport::{TlsDomains, TlsInfo};
@@ -54,6 +55,29 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use crate::limits::{FIN_WAIT_MS, HELD_TIMEOUT_MS, LINGER_MS};
+
+/// Lends the columns for one run. A macro, so that what the frame borrows (the connection) stays free.
+macro_rules! lend {
+    ($core:expr, $now:expr, $hashed:expr) => {
+        crate::dispatch::Dispatch {
+            columns: crate::im::columns::Columns {
+                directory: &mut $core.directory,
+                outboxes: &mut $core.outboxes,
+                store: &mut $core.store,
+                hosts: &$core.domains,
+                bounds: &$core.settings.bounds,
+                random: &mut $core.random,
+                metrics: &mut $core.metrics,
+                now: $now,
+                effects: &mut $core.effects,
+                hashed: $hashed,
+                scratch: &mut $core.scratch,
+            },
+            about: &$core.about,
+        }
+    };
+}
+pub(crate) use lend;
 
 /// What the core is told to be. Units are in the names; each is a bound of the configuration.
 #[derive(Clone, Debug)]
@@ -72,8 +96,8 @@ pub struct Settings {
     pub partial_bytes_max: usize,
     /// Sessions of one account.
     pub resources_per_account_max: usize,
-    /// Targets of one session's directed presence.
-    pub directed_max: usize,
+    /// What is kept for accounts and sessions.
+    pub bounds: Bounds,
     /// Passwords that wait to be hashed.
     pub hashes_waiting_max: usize,
     /// Passwords remembered as a keyed hash.
@@ -114,6 +138,8 @@ pub struct Core {
     random: Random,
     hashes: HashQueue,
     parked: BTreeMap<FetchId, ConnId>,
+    /// Logins that wait for their account's rows.
+    binding: BTreeMap<FetchId, (ConnId, negotiate::Wanted)>,
     /// Connections whose stanzas wait for the next tick, in turn.
     paused: VecDeque<ConnId>,
     resuming: BTreeMap<ConnId, FetchId>,
@@ -123,6 +149,12 @@ pub struct Core {
     fill_ins: BTreeMap<FetchId, waiting::FillIn>,
     /// Whose row could not be read, while its frame runs again.
     unreadable: Option<ConnId>,
+    /// Outcomes for bound frames that run again; `None`: the password lost its place in the queue.
+    bound_hashes: BTreeMap<ConnId, Option<HashOutcome>>,
+    /// Connections that are not read until the disk has caught up.
+    pressed: Vec<ConnId>,
+    /// What handlers have left to be done.
+    effects: Vec<Effect>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -152,11 +184,15 @@ impl Core {
             conns: Table::new(),
             timers: Timers::default(),
             parked: BTreeMap::new(),
+            binding: BTreeMap::new(),
             paused: VecDeque::new(),
             resuming: BTreeMap::new(),
             held: BTreeSet::new(),
             fill_ins: BTreeMap::new(),
             unreadable: None,
+            bound_hashes: BTreeMap::new(),
+            pressed: Vec::new(),
+            effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -346,17 +382,8 @@ impl Core {
         self.conns.heap_bytes() + self.outboxes.heap_bytes() + self.directory.heap_bytes() + self.partial_bytes
     }
 
-    fn dispatch(&mut self, now: Now) -> Dispatch<'_, Domains> {
-        Dispatch {
-            directory: &mut self.directory,
-            outboxes: &mut self.outboxes,
-            hosts: &self.domains,
-            about: &self.about,
-            scratch: &mut self.scratch,
-            metrics: &mut self.metrics,
-            now,
-            directed_max: self.settings.directed_max,
-        }
+    fn dispatch(&mut self, now: Now) -> Dispatch<'_> {
+        lend!(self, now, None)
     }
 
     fn set_deadline(&mut self, id: ConnId, deadline_ms: u64) {

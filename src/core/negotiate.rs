@@ -10,16 +10,20 @@ use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Bound, Flags, Gates, Phase};
 use crate::ids::{ConnId, SessionId};
+use crate::im::directory::Loaded;
+use crate::im::load;
+use crate::im::session::SessionFlags;
 use crate::jid::Jid;
 use crate::random::Random;
 use crate::sasl::{HashJob, HashOutcome};
+use crate::storage::FetchId;
 use crate::stream::error::StreamCondition;
 use crate::stream::{Ask, BindRefusal, BoundStream, CloseHow, ConflictRule, Context, Input, Parked};
 use std::mem;
 
 /// What a stream asks to be bound to.
 #[derive(Debug)]
-struct Wanted {
+pub(super) struct Wanted {
     account: Jid,
     resource: Option<String>,
     anonymous: bool,
@@ -108,19 +112,22 @@ impl Core {
             Ask::Hash(job) => self.hash(id, job, now),
             Ask::Delay { .. } => {}
             Ask::Bind { account, resource, anonymous, conflict } => {
-                self.bind(id, &Wanted { account, resource, anonymous, conflict }, now);
+                self.bind(id, Wanted { account, resource, anonymous, conflict }, None, now);
             }
             Ask::FillIn { account, keys, proven_by } => self.fill_in(FillIn { account, keys, proven_by }, None),
             Ask::Close(how) => self.close(id, how, now),
         }
     }
 
-    fn hash(&mut self, id: ConnId, job: HashJob, now: Now) {
+    pub(super) fn hash(&mut self, id: ConnId, job: HashJob, now: Now) {
         let Some(conn) = self.conns.get(id) else { return };
         let address = conn.address;
         self.set_gate(id, Gates::HASHING, true);
         if let Some(loser) = self.hashes.push(address, HashTask { conn: id, job }) {
             self.metrics.hash_refused += 1;
+            if self.is_bound(loser.conn) {
+                return self.bound_hashed(loser.conn, None, now);
+            }
             self.set_gate(loser.conn, Gates::HASHING, false);
             let _parked = self.negotiate(loser.conn, Input::Overloaded, now);
             self.go_on_reading(loser.conn, now);
@@ -139,6 +146,9 @@ impl Core {
 
     /// The hashing thread has an outcome.
     pub fn hashed(&mut self, id: ConnId, outcome: HashOutcome, now: Now) {
+        if self.is_bound(id) {
+            return self.bound_hashed(id, Some(outcome), now);
+        }
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Phase::Negotiating(negotiating) = &mut conn.phase else { return };
         negotiating.waiting_hash = Some(outcome);
@@ -160,12 +170,56 @@ impl Core {
         self.go_on_reading(id, now);
     }
 
-    /// Finds the account a resource (RFC 6120 §7): the one asked for, or one of our making. Where the
-    /// one asked for is in use, the rule of §7.7.2.2 decides.
-    fn bind(&mut self, id: ConnId, wanted: &Wanted, now: Now) {
+    /// Reads what routing needs of the account, if nobody is there yet, and then finds it a resource
+    /// (RFC 6120 §7): the one asked for, or one of our making. Where the one asked for is in use, the rule of
+    /// §7.7.2.2 decides.
+    pub(super) fn bind(&mut self, id: ConnId, wanted: Wanted, resumed: Option<FetchId>, now: Now) {
+        match resumed {
+            Some(fetch) => self.store.resume(fetch),
+            None => self.store.begin(),
+        }
+        let needed = !wanted.anonymous && self.directory.online(wanted.account.bare()).is_none();
+        let loaded = match needed {
+            true => load::account(&mut self.store, wanted.account.as_ref()),
+            false => Ok(Loaded::default()),
+        };
+        match loaded {
+            Ok(loaded) => {
+                // Nothing is promised: what was read is looked at again when it is asked for.
+                self.store.discard();
+                self.bind_loaded(id, &wanted, loaded, now);
+            }
+            Err(miss) => {
+                let fetch = self.store.abandon(miss);
+                self.binding.insert(fetch, (id, wanted));
+                self.set_gate(id, Gates::PARKED, true);
+            }
+        }
+    }
+
+    /// The rows that a bind waited for are there, or cannot be read; false if no bind waited for it.
+    pub(super) fn wake_bind(&mut self, fetch: FetchId, is_there: bool, now: Now) -> bool {
+        let Some((id, wanted)) = self.binding.remove(&fetch) else { return false };
+        if !self.conns.get(id).is_some_and(|conn| conn.gates.has(Gates::PARKED)) {
+            self.store.release(fetch);
+            return true;
+        }
+        self.set_gate(id, Gates::PARKED, false);
+        if is_there {
+            self.bind(id, wanted, Some(fetch), now);
+        } else {
+            let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::InternalServerError), now);
+        }
+        self.go_on_reading(id, now);
+        true
+    }
+
+    fn bind_loaded(&mut self, id: ConnId, wanted: &Wanted, loaded: Loaded, now: Now) {
         match self.find_resource(wanted, now) {
             Ok(jid) => {
-                let session = self.directory.insert(jid.clone(), id, wanted.anonymous);
+                let mut flags = SessionFlags::default();
+                flags.set(SessionFlags::ANONYMOUS, wanted.anonymous);
+                let session = self.directory.insert(jid.clone(), id, flags, loaded);
                 let _parked = self.negotiate(id, Input::Bound(&jid), now);
                 self.begin_session(id, session);
             }

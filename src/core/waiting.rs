@@ -184,6 +184,7 @@ impl Core {
             self.outboxes.release(woken.durable.number());
             woken.durable = Ticket::NONE;
             self.release_held(now);
+            self.ease(now);
         }
         self.release_answers();
         for fetch in mem::take(&mut woken.ready) {
@@ -191,14 +192,14 @@ impl Core {
                 self.run_again(id, fetch, now);
             } else if let Some(fill) = self.fill_ins.remove(&fetch) {
                 self.fill_in(fill, Some(fetch));
-            } else if !self.wake_request(fetch, true, now) {
+            } else if !self.wake_bind(fetch, true, now) && !self.wake_request(fetch, true, now) {
                 self.store.release(fetch);
             }
         }
         for fetch in mem::take(&mut woken.failed) {
             if let Some(id) = self.parked.remove(&fetch) {
                 self.run_without(id, now);
-            } else if self.fill_ins.remove(&fetch).is_none() {
+            } else if self.fill_ins.remove(&fetch).is_none() && !self.wake_bind(fetch, false, now) {
                 self.wake_request(fetch, false, now);
             }
         }
@@ -240,5 +241,13 @@ impl Core {
             self.parked.remove(&fetch);
             self.store.release(fetch);
         }
+        let binding: Vec<FetchId> =
+            self.binding.iter().filter(|(_, (conn, _))| *conn == id).map(|(fetch, _)| *fetch).collect();
+        for fetch in binding {
+            self.binding.remove(&fetch);
+            self.store.release(fetch);
+        }
+        self.bound_hashes.remove(&id);
+        self.pressed.retain(|conn| *conn != id);
     }
 }

@@ -4,103 +4,128 @@
 //! result or an error never. An IQ request reaches another's resource only if that resource shares
 //! presence with the sender (§8.5.3.1); a stranger gets what it gets for a resource that is not there.
 
-use super::{Address, Dispatch, Frame, Hosts, address};
+use super::{Address, Dispatch, Frame, Promise, address};
 use crate::ids::SessionId;
 use crate::im::directory::Route;
+use crate::im::stop::Stop;
 use crate::jid::JidRef;
-use crate::stanza::{IqType, StanzaCondition, StanzaKind};
+use crate::stanza::{IqType, StanzaCondition};
 use crate::xep::{self, IqKind, IqRequest, Outcome, Target};
 use crate::xml::{Tree, Writer};
 
 const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
-impl<H: Hosts> Dispatch<'_, H> {
-    pub(super) fn iq(&mut self, frame: Frame<'_>) {
+impl Dispatch<'_> {
+    pub(super) fn iq(&mut self, frame: Frame<'_>) -> Result<Promise, Stop> {
         let request = match IqType::parse(frame.head.attr(frame.bytes, "type").as_deref()) {
             Some(IqType::Get) => IqKind::Get,
             Some(IqType::Set) => IqKind::Set,
-            Some(reply @ (IqType::Result | IqType::Error)) => return self.iq_reply(frame, reply),
-            None => return self.refuse(frame, StanzaKind::Iq, StanzaCondition::BadRequest),
+            Some(reply @ (IqType::Result | IqType::Error)) => {
+                self.iq_reply(frame, reply);
+                return Ok(Promise::None);
+            }
+            None => return Err(StanzaCondition::BadRequest.into()),
         };
-        if let Err(condition) = self.iq_request(frame, request) {
-            self.refuse(frame, StanzaKind::Iq, condition);
-        }
+        self.iq_request(frame, request)
     }
 
-    fn iq_request(&mut self, frame: Frame<'_>, kind: IqKind) -> Result<(), StanzaCondition> {
+    fn iq_request(&mut self, frame: Frame<'_>, kind: IqKind) -> Result<Promise, Stop> {
         if frame.head.attr(frame.bytes, "id").is_none() || frame.head.child_count() != 1 {
-            return Err(StanzaCondition::BadRequest);
+            return Err(StanzaCondition::BadRequest.into());
         }
-        let mut scratch = std::mem::take(&mut self.scratch.jid);
+        let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
         let outcome = match address(raw.as_deref(), &mut scratch) {
-            Address::None => self.iq_here(frame, kind, Target::OwnAccount),
-            Address::Malformed => Err(StanzaCondition::JidMalformed),
+            Address::None => self.iq_of_own_account(frame, kind),
+            Address::Malformed => Err(StanzaCondition::JidMalformed.into()),
             Address::Jid(to) => self.iq_request_to(frame, kind, to),
         };
-        self.scratch.jid = scratch;
+        self.columns.scratch.jid = scratch;
         outcome
     }
 
-    fn iq_request_to(&mut self, frame: Frame<'_>, kind: IqKind, to: JidRef<'_>) -> Result<(), StanzaCondition> {
+    fn iq_request_to(&mut self, frame: Frame<'_>, kind: IqKind, to: JidRef<'_>) -> Result<Promise, Stop> {
         let route = self.route(to);
+        if let Route::Component(conn) = route {
+            self.deliver_to_component(frame, conn);
+            return Ok(Promise::None);
+        }
         if matches!(route, Route::Peer(_) | Route::Remote) {
-            return Err(StanzaCondition::RemoteServerNotFound);
+            return Err(StanzaCondition::RemoteServerNotFound.into());
+        }
+        if !self.columns.hosts.is_hosted(to.domainpart()) {
+            return Err(StanzaCondition::ServiceUnavailable.into());
         }
         if to.localpart().is_none() {
-            return self.iq_here(frame, kind, Target::Server);
+            return self.iq_here(frame, kind, Target::Server, to);
         }
-        let is_own = self.directory.get(frame.sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
+        let is_own = self.account_target(frame.sender, to) == Target::OwnAccount;
         if to.resourcepart().is_none() {
-            return self.iq_here(frame, kind, if is_own { Target::OwnAccount } else { Target::Stranger });
+            return self.iq_here(frame, kind, self.account_target(frame.sender, to), to);
         }
         match route {
             Route::Local(target) if is_own || self.shares_presence(target, frame.sender) => {
                 self.deliver(frame, target);
-                Ok(())
+                Ok(Promise::None)
             }
-            Route::Local(_) | Route::Peer(_) | Route::Remote | Route::Nobody => {
-                Err(StanzaCondition::ServiceUnavailable)
+            Route::Local(_) | Route::Component(_) | Route::Peer(_) | Route::Remote | Route::Nobody => {
+                Err(StanzaCondition::ServiceUnavailable.into())
             }
         }
     }
 
-    /// Whether `owner` has let `asker` see its presence: for now by directed presence only.
+    /// Whether `owner` has let `asker` see its presence: by its roster or by directed presence.
     fn shares_presence(&self, owner: SessionId, asker: SessionId) -> bool {
-        let Some(asker) = self.directory.get(asker) else { return false };
-        let directed = self.directory.get(owner).and_then(|session| session.directed.as_deref());
+        let directory = &self.columns.directory;
+        let (Some(owner), Some(asker)) = (directory.get(owner), directory.get(asker)) else { return false };
         let (full, bare) = (asker.jid.as_str(), asker.jid.as_ref().bare());
-        directed.is_some_and(|list| list.0.iter().any(|jid| jid.as_str() == full || jid.as_str() == bare))
+        directory.subscribed(owner.jid.as_ref().bare(), bare).from
+            || owner
+                .directed
+                .as_deref()
+                .is_some_and(|list| list.0.iter().any(|jid| jid.as_str() == full || jid.as_str() == bare))
     }
 
-    /// Answers for the server or the sender's account.
-    fn iq_here(&mut self, frame: Frame<'_>, kind: IqKind, target: Target) -> Result<(), StanzaCondition> {
+    fn account_target(&self, sender: SessionId, to: JidRef<'_>) -> Target {
+        let is_own = self.columns.directory.get(sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
+        if is_own { Target::OwnAccount } else { Target::Stranger }
+    }
+
+    /// Without `to` the sender's own account is asked (RFC 6120 §10.3.3).
+    fn iq_of_own_account(&mut self, frame: Frame<'_>, kind: IqKind) -> Result<Promise, Stop> {
+        let sender = self.columns.directory.get(frame.sender).ok_or(StanzaCondition::ServiceUnavailable)?;
+        let own = sender.jid.to_bare();
+        self.iq_here(frame, kind, Target::OwnAccount, own.as_ref())
+    }
+
+    /// Answers for the server or an account.
+    fn iq_here(&mut self, frame: Frame<'_>, kind: IqKind, target: Target, to: JidRef<'_>) -> Result<Promise, Stop> {
         let payload = frame.head.children().first().ok_or(StanzaCondition::BadRequest)?;
         let (ns, name) = (payload.ns(frame.bytes, frame.ns), payload.local(frame.bytes));
         if ns == NS_BIND && target != Target::Stranger {
             // One resource a stream (RFC 6120 §7): the stream is bound already.
-            return Err(StanzaCondition::NotAllowed);
+            return Err(StanzaCondition::NotAllowed.into());
         }
         let tree = Tree::parse(frame.bytes, frame.head, frame.ns).map_err(|_| StanzaCondition::BadRequest)?;
-        let request = IqRequest { target, kind, tree: &tree, about: self.about, now: self.now };
-        let mut payload = std::mem::take(&mut self.scratch.out);
+        let now = self.columns.now;
+        let request = IqRequest { sender: frame.sender, target, to, kind, tree: &tree, about: self.about, now };
+        let mut payload = std::mem::take(&mut self.columns.scratch.out);
         payload.clear();
-        let outcome = xep::answer(&ns, name, &request, &mut payload);
-        if outcome == Outcome::Handled {
+        let outcome = xep::answer(&ns, name, &request, &mut self.columns, &mut payload);
+        if matches!(outcome, Ok(Outcome::Handled)) {
             self.result(frame, &payload);
         }
-        self.scratch.out = payload;
-        match outcome {
-            Outcome::Handled => Ok(()),
-            Outcome::Refused(condition) => Err(condition),
-            Outcome::Pass => Err(StanzaCondition::ServiceUnavailable),
+        self.columns.scratch.out = payload;
+        match outcome? {
+            Outcome::Handled => Ok(Promise::Answer),
+            Outcome::Pass => Err(StanzaCondition::ServiceUnavailable.into()),
         }
     }
 
     fn result(&mut self, frame: Frame<'_>, payload: &[u8]) {
-        let Some(sender) = self.directory.get(frame.sender) else { return };
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
         let (id, to) = (frame.head.attr(frame.bytes, "id"), frame.head.attr(frame.bytes, "to"));
-        self.outboxes.append(sender.conn, |out| {
+        self.columns.outboxes.append(sender.conn, |out| {
             let mut xml = Writer::new(out);
             xml.open("iq").attr("type", "result").attr("id", id.as_deref().unwrap_or_default());
             if let Some(to) = to.as_deref() {
@@ -119,13 +144,13 @@ impl<H: Hosts> Dispatch<'_, H> {
         if kind == IqType::Result && frame.head.child_count() > 1 {
             return;
         }
-        let mut scratch = std::mem::take(&mut self.scratch.jid);
+        let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
         if let Address::Jid(to) = address(raw.as_deref(), &mut scratch)
-            && let Some(target) = self.directory.find(to)
+            && let Some(target) = self.columns.directory.find(to)
         {
             self.deliver(frame, target);
         }
-        self.scratch.jid = scratch;
+        self.columns.scratch.jid = scratch;
     }
 }

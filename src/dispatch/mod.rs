@@ -6,20 +6,22 @@
 //!                                         └──▶ error to the sender, never to an error
 //! ```
 //!
-//! A relayed stanza is written once into each target's outbox: rewritten head, then the payload's
+//! A frame is a run over the store: it misses and runs again, or what it wrote waits for the disk
+//! together with the answer. A relayed stanza touches no row; it is written once into each target's outbox: rewritten head, then the payload's
 //! bytes as they came. Nothing is built and nothing is allocated on that path.
 
 mod iq;
 mod message;
 mod presence;
 
-use crate::clock::Now;
-use crate::ids::SessionId;
-use crate::im::directory::{Directory, Route};
+use crate::ids::{ConnId, SessionId};
+use crate::im::columns::Columns;
+use crate::im::directory::Route;
+use crate::im::stop::{Refusal, Stop};
 use crate::jid::{self, JidRef};
-use crate::metrics::Metrics;
-use crate::outbox::Outboxes;
+use crate::sasl::HashJob;
 use crate::stanza::{self, StanzaCondition, StanzaError, StanzaKind};
+use crate::storage::{Miss, Ticket};
 use crate::stream::error::StreamCondition;
 use crate::xep::About;
 use crate::xml::{CLIENT, Child, Head, STREAMS, StreamNs, relay};
@@ -27,39 +29,13 @@ use crate::xml::{CLIENT, Child, Head, STREAMS, StreamNs, relay};
 /// Content namespaces that a client's stream does not have (RFC 6120 §4.8.3).
 const FOREIGN_CONTENT: [&str; 3] = ["", "jabber:server", "jabber:component:accept"];
 
-/// The domains that this process answers for.
-pub trait Hosts {
-    /// Whether `domain` (prepared) is hosted here.
-    fn is_hosted(&self, domain: &str) -> bool;
-}
-
-/// The columns that a stanza's way leads through.
+/// The columns that a stanza's way leads through, and what the server says about itself.
 #[derive(Debug)]
-pub struct Dispatch<'a, H: Hosts> {
-    /// Who is online.
-    pub directory: &'a mut Directory,
-    /// Bytes to send.
-    pub outboxes: &'a mut Outboxes,
-    /// The hosted domains.
-    pub hosts: &'a H,
+pub struct Dispatch<'a> {
+    /// The columns.
+    pub columns: Columns<'a>,
     /// What the server says about itself.
     pub about: &'a About,
-    /// Buffers used again and again.
-    pub scratch: &'a mut Scratch,
-    /// Counters.
-    pub metrics: &'a mut Metrics,
-    /// The time of this tick.
-    pub now: Now,
-    /// Targets that one session may have sent directed presence to.
-    pub directed_max: usize,
-}
-
-/// Buffers that a stanza's way uses again and again.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    jid: String,
-    out: Vec<u8>,
-    targets: Vec<SessionId>,
 }
 
 /// A stanza that has been read: where it is, and who sent it.
@@ -79,15 +55,35 @@ pub struct Frame<'a> {
     pub has_code: bool,
 }
 
-/// What the stream does after a frame.
+/// Why a stream ends after a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on.
-    GoOn,
-    /// It ends with this error.
+    /// With this error.
     Error(StreamCondition),
     /// The peer said that it is broken: it ends without more words.
     End,
+}
+
+/// How a frame's run has ended.
+#[derive(Debug)]
+pub enum Done {
+    /// What it appended waits for this ticket; the stream goes on.
+    Held(Ticket),
+    /// The stream ends.
+    Verdict(Verdict),
+    /// A row is missing: park the frame and run it again.
+    Missed(Miss),
+    /// A password has to be hashed: park the frame and run it again with the outcome.
+    Hash(Box<HashJob>),
+}
+
+/// What a run that has come to its end owes the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// Only what it wrote itself: it passes stanzas on, and tells nobody what is stored.
+    None,
+    /// What it wrote and what it read: its answer says what is stored.
+    Answer,
 }
 
 /// Where an address leads.
@@ -100,74 +96,138 @@ enum Address<'a> {
     Jid(JidRef<'a>),
 }
 
-impl<H: Hosts> Dispatch<'_, H> {
+impl Dispatch<'_> {
     /// Takes one first-level element of a bound stream.
-    pub fn frame(&mut self, frame: Frame<'_>) -> Verdict {
+    pub fn frame(&mut self, frame: Frame<'_>) -> Done {
         let (head, bytes, ns) = (frame.head, frame.bytes, frame.ns);
         if head.is(bytes, ns, STREAMS, "error") {
-            return Verdict::End;
+            return Done::Verdict(Verdict::End);
         }
         let uri = head.ns(bytes, ns);
         if FOREIGN_CONTENT.contains(&&*uri) {
-            return Verdict::Error(StreamCondition::InvalidNamespace);
+            return Done::Verdict(Verdict::Error(StreamCondition::InvalidNamespace));
         }
         if uri != CLIENT {
-            return Verdict::Error(StreamCondition::UnsupportedStanzaType);
+            return Done::Verdict(Verdict::Error(StreamCondition::UnsupportedStanzaType));
         }
         if has_content_prefix(frame) {
-            return Verdict::Error(StreamCondition::BadNamespacePrefix);
+            return Done::Verdict(Verdict::Error(StreamCondition::BadNamespacePrefix));
         }
-        match StanzaKind::from_name(head.local(bytes)) {
-            Some(StanzaKind::Message) => self.message(frame),
-            Some(StanzaKind::Presence) => self.presence(frame),
-            Some(StanzaKind::Iq) => self.iq(frame),
-            None => return Verdict::Error(StreamCondition::UnsupportedStanzaType),
+        let Some(kind) = StanzaKind::from_name(head.local(bytes)) else {
+            return Done::Verdict(Verdict::Error(StreamCondition::UnsupportedStanzaType));
+        };
+        let result = match kind {
+            StanzaKind::Message => self.message(frame),
+            StanzaKind::Presence => self.presence(frame),
+            StanzaKind::Iq => self.iq(frame),
+        };
+        match result {
+            // What is passed on promises nothing of what was read; answers and pushes do.
+            Ok(Promise::None) => Done::Held(self.columns.store.finish_unpromised()),
+            Ok(Promise::Answer) => Done::Held(self.columns.store.finish()),
+            Err(Stop::Refuse(refusal)) => Done::Held(self.refuse(frame, kind, refusal)),
+            Err(Stop::Miss(miss)) => {
+                self.columns.outboxes.take_back();
+                self.columns.effects.clear();
+                Done::Missed(miss)
+            }
+            Err(Stop::Hash(job)) => {
+                self.undo();
+                Done::Hash(job)
+            }
         }
-        Verdict::GoOn
+    }
+
+    /// Takes back what the run has written and appended; returns the ticket that an answer must wait for.
+    fn undo(&mut self) -> Ticket {
+        self.columns.outboxes.take_back();
+        self.columns.effects.clear();
+        self.columns.store.discard()
     }
 
     /// Where stanzas for an address go.
     fn route(&self, to: JidRef<'_>) -> Route {
-        if self.hosts.is_hosted(to.domainpart()) { self.directory.route(to) } else { Route::Remote }
+        let Columns { hosts, directory, .. } = &self.columns;
+        if hosts.is_hosted(to.domainpart()) {
+            return directory.route(to);
+        }
+        match hosts.component(to.domainpart()) {
+            Some(conn) => Route::Component(conn),
+            None if hosts.is_component(to.domainpart()) => Route::Nobody,
+            None => Route::Remote,
+        }
     }
 
     /// Writes the frame to a session, `from` stamped; false if the session is gone.
     fn deliver(&mut self, frame: Frame<'_>, target: SessionId) -> bool {
-        let Some(sender) = self.directory.get(frame.sender) else { return false };
-        let Some(session) = self.directory.get(target) else { return false };
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return false };
+        let Some(session) = self.columns.directory.get(target) else { return false };
         let from = sender.jid.as_str();
-        self.outboxes.append(session.conn, |out| {
+        self.columns.outboxes.append(session.conn, |out| {
             relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
         });
-        self.metrics.stanzas_relayed += 1;
+        self.columns.metrics.stanzas_relayed += 1;
         true
+    }
+
+    /// Writes the frame to the connection of a component, `from` stamped.
+    fn deliver_to_component(&mut self, frame: Frame<'_>, conn: ConnId) {
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+        let from = sender.jid.as_str();
+        self.columns.outboxes.append(conn, |out| {
+            relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
+        });
+        self.columns.metrics.stanzas_relayed += 1;
     }
 
     /// Writes the frame to each session that `wanted` accepts; returns to how many.
     fn deliver_to_resources(&mut self, frame: Frame<'_>, bare: &str, wanted: fn(i8) -> bool) -> usize {
-        let mut targets = std::mem::take(&mut self.scratch.targets);
+        let mut targets = std::mem::take(&mut self.columns.scratch.targets);
         targets.clear();
-        let resources = self.directory.resources(bare);
+        let resources = self.columns.directory.resources(bare);
         targets.extend(resources.filter(|(_, s)| s.priority().is_some_and(wanted)).map(|(id, _)| id));
         for target in &targets {
             self.deliver(frame, *target);
         }
         let count = targets.len();
-        self.scratch.targets = targets;
+        self.columns.scratch.targets = targets;
         count
     }
 
-    /// Answers the sender with a stanza error. The caller has made sure that the frame is no error.
-    fn refuse(&mut self, frame: Frame<'_>, kind: StanzaKind, condition: StanzaCondition) {
-        let Some(sender) = self.directory.get(frame.sender) else { return };
+    /// Refuses a frame whose run could not come to its end.
+    pub fn refuse_frame(&mut self, frame: Frame<'_>, condition: StanzaCondition) -> Ticket {
+        match StanzaKind::from_name(frame.head.local(frame.bytes)) {
+            Some(kind) => self.refuse(frame, kind, condition.into()),
+            None => self.undo(),
+        }
+    }
+
+    /// Takes back what the run has done and answers the sender with a stanza error, unless the frame is one that may
+    /// not be answered. Returns the ticket that the answer waits for.
+    fn refuse(&mut self, frame: Frame<'_>, kind: StanzaKind, refusal: Refusal) -> Ticket {
+        let ticket = self.undo();
+        if !kind.may_be_refused(frame.head.attr(frame.bytes, "type").as_deref()) {
+            return ticket;
+        }
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return ticket };
         let (id, to) = (frame.head.attr(frame.bytes, "id"), frame.head.attr(frame.bytes, "to"));
         // What is no address cannot speak.
-        let from = to.as_deref().filter(|_| condition != StanzaCondition::JidMalformed);
+        let from = to.as_deref().filter(|_| refusal.condition != StanzaCondition::JidMalformed);
         let to = Some(sender.jid.as_str());
-        let error =
-            StanzaError { id: id.as_deref(), from, to, has_code: frame.has_code, ..StanzaError::new(kind, condition) };
-        self.metrics.stanza_errors += 1;
-        self.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
+        let plain = StanzaError::new(kind, refusal.condition);
+        let error = StanzaError {
+            id: id.as_deref(),
+            from,
+            to,
+            has_code: frame.has_code,
+            error_type: refusal.error_type.unwrap_or(plain.error_type),
+            text: refusal.text,
+            application: refusal.application,
+            ..plain
+        };
+        self.columns.metrics.stanza_errors += 1;
+        self.columns.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
+        ticket
     }
 }
 

@@ -1,18 +1,23 @@
-//! The directory: which session, if any, answers for a JID.
+//! The directory: which session answers for a JID, and who is seen by whom.
 //!
 //! ```text
-//! bare JID ──keyed hash──▶ first SessionId ──next──▶ second ──next──▶ …
+//! bare JID ──keyed hash──▶ Name ──▶ Online ──first──▶ SessionId ──next──▶ SessionId ──▶ …
+//!                            ▲          └──edges──▶ Edge { name, from, to } ──┐
+//!                            └─────────────────────────────────────────────────┘
 //! ```
 //!
-//! The table holds ids only (8 bytes an account); the JIDs they are found by stand in the sessions.
-//! The hash is keyed, since peers choose what is hashed. The answer is a closed enum that has room
-//! for sessions on other processes and other servers (`docs/architecture.md`, "Beyond one machine").
+//! Each bare JID that somebody online is, or has as a contact, stands here once; contacts are numbers
+//! of four bytes. The hash is keyed, since peers choose what is hashed. The answer of a look-up is a
+//! closed enum that has room for sessions on other processes and other servers
+//! (`docs/architecture.md`, "Beyond one machine").
 
 use crate::ids::{ConnId, SessionId, Table};
-use crate::im::session::Session;
+use crate::im::blocks::Blocked;
+use crate::im::session::{Session, SessionFlags};
 use crate::jid::{Jid, JidRef};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
+use slab::Slab;
 use std::hash::Hasher as _;
 
 /// Where stanzas for a JID go.
@@ -20,6 +25,8 @@ use std::hash::Hasher as _;
 pub enum Route {
     /// A session of this process.
     Local(SessionId),
+    /// The connection of an external component that answers for the domain (XEP-0114).
+    Component(ConnId),
     /// A session of another process of this cluster. Nothing makes this yet.
     Peer(u32),
     /// A domain that is not hosted here.
@@ -28,27 +35,107 @@ pub enum Route {
     Nobody,
 }
 
+/// Who sees whose presence, as the account's own roster says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The contact sees the account's presence.
+    pub from: bool,
+    /// The account sees the contact's presence.
+    pub to: bool,
+}
+
+impl Subscribed {
+    /// Whether presence flows in either direction.
+    pub fn is_any(self) -> bool {
+        self.from || self.to
+    }
+}
+
+/// One contact of an account that is online: a number of a [`Name`], and two bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Edge(u32);
+
+const FROM: u32 = 1 << 31;
+const TO: u32 = 1 << 30;
+
+impl Edge {
+    fn new(name: u32, subscribed: Subscribed) -> Self {
+        Self(name | if subscribed.from { FROM } else { 0 } | if subscribed.to { TO } else { 0 })
+    }
+
+    fn name(self) -> u32 {
+        self.0 & !(FROM | TO)
+    }
+
+    fn subscribed(self) -> Subscribed {
+        Subscribed { from: self.0 & FROM != 0, to: self.0 & TO != 0 }
+    }
+}
+
+/// A bare JID, once.
+#[derive(Debug)]
+struct Name {
+    text: Box<str>,
+    /// Edges that name it, and one more while it is online.
+    uses: u32,
+    online: Option<Box<Online>>,
+}
+
+/// An account with at least one session: what routing needs of it without asking the store.
+#[derive(Debug, Default)]
+pub struct Online {
+    first: Option<SessionId>,
+    /// Sorted by name.
+    edges: Box<[Edge]>,
+    /// Whom it has blocked (XEP-0191).
+    pub blocked: Option<Box<Blocked>>,
+    /// SHA-1 of its vCard's photo (XEP-0153).
+    pub avatar: Option<Box<[u8; 20]>>,
+}
+
+/// What the store knows of an account that comes online.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Contacts with a subscription in either direction, by their prepared bare JID.
+    pub contacts: Vec<(String, Subscribed)>,
+    /// Whom it has blocked.
+    pub blocked: Option<Box<Blocked>>,
+    /// SHA-1 of its vCard's photo.
+    pub avatar: Option<Box<[u8; 20]>>,
+}
+
+/// A contact of an account that is online.
+#[derive(Clone, Copy, Debug)]
+pub struct Contact<'a> {
+    /// Its bare JID.
+    pub bare: &'a str,
+    /// Who sees whom.
+    pub subscribed: Subscribed,
+    /// Its first session, if it is online here.
+    first: Option<SessionId>,
+}
+
 /// All sessions, and the way to find them.
 #[derive(Debug)]
 pub struct Directory {
     sessions: Table<SessionId, Session>,
-    accounts: HashTable<SessionId>,
+    names: Slab<Name>,
+    index: HashTable<u32>,
     keys: (u64, u64),
 }
 
 impl Directory {
     /// Empty; `keys` makes the hash unpredictable to peers.
     pub fn new(keys: (u64, u64)) -> Self {
-        Self { sessions: Table::new(), accounts: HashTable::new(), keys }
+        Self { sessions: Table::new(), names: Slab::new(), index: HashTable::new(), keys }
     }
 
     /// Gives back what a past load has left.
     pub fn shrink(&mut self) {
         self.sessions.shrink();
-        let keys = self.keys;
-        let sessions = &self.sessions;
-        self.accounts
-            .shrink_to_fit(|id| sessions.get(*id).map_or(0, |session| hash(keys, session.jid.as_ref().bare())));
+        self.names.shrink_to_fit();
+        let (keys, names) = (self.keys, &self.names);
+        self.index.shrink_to_fit(|at| hash_of(keys, names, *at));
     }
 
     /// The session, unless it has ended.
@@ -76,10 +163,80 @@ impl Directory {
         self.sessions.iter()
     }
 
+    /// The account, if it has a session here.
+    pub fn online(&self, bare: &str) -> Option<&Online> {
+        self.names.get(self.name(bare)? as usize)?.online.as_deref()
+    }
+
+    /// The account to change, if it has a session here.
+    pub fn online_mut(&mut self, bare: &str) -> Option<&mut Online> {
+        let name = self.name(bare)?;
+        self.names.get_mut(name as usize)?.online.as_deref_mut()
+    }
+
     /// The sessions of one account, newest first.
     pub fn resources(&self, bare: &str) -> Resources<'_> {
-        let first = self.accounts.find(hash(self.keys, bare), |id| self.is_of(*id, bare)).copied();
-        Resources { sessions: &self.sessions, next: first }
+        Resources { sessions: &self.sessions, next: self.online(bare).and_then(|online| online.first) }
+    }
+
+    /// The contacts of an account that is online with whom it shares presence in either direction.
+    pub fn contacts(&self, bare: &str) -> impl Iterator<Item = Contact<'_>> {
+        let edges = self.online(bare).map_or(&[][..], |online| &online.edges);
+        edges.iter().filter_map(|edge| {
+            let name = self.names.get(edge.name() as usize)?;
+            let first = name.online.as_ref().and_then(|online| online.first);
+            Some(Contact { bare: &name.text, subscribed: edge.subscribed(), first })
+        })
+    }
+
+    /// The sessions of a contact, newest first.
+    pub fn resources_of(&self, contact: Contact<'_>) -> Resources<'_> {
+        Resources { sessions: &self.sessions, next: contact.first }
+    }
+
+    /// Who sees whom between an account that is online and a contact; neither, if it is not online.
+    pub fn subscribed(&self, bare: &str, contact: &str) -> Subscribed {
+        let found = || {
+            let (online, contact) = (self.online(bare)?, self.name(contact)?);
+            let at = online.edges.binary_search_by_key(&contact, |edge| edge.name()).ok()?;
+            online.edges.get(at).map(|edge| edge.subscribed())
+        };
+        found().unwrap_or_default()
+    }
+
+    /// Notes what the roster of an account says now, if it is online.
+    pub fn set_subscribed(&mut self, bare: &str, contact: &str, subscribed: Subscribed) {
+        if self.online(bare).is_none() || self.subscribed(bare, contact) == subscribed {
+            return;
+        }
+        let name = self.use_name(contact);
+        let Some(online) = self.online_mut(bare) else { return };
+        let mut edges = std::mem::take(&mut online.edges).into_vec();
+        let at = edges.binary_search_by_key(&name, |edge| edge.name());
+        let mut unused = 0;
+        match (at, subscribed.is_any()) {
+            (Ok(at), true) => {
+                if let Some(edge) = edges.get_mut(at) {
+                    *edge = Edge::new(name, subscribed);
+                }
+                unused = 1;
+            }
+            (Ok(at), false) => {
+                edges.remove(at);
+                unused = 2;
+            }
+            (Err(at), true) => edges.insert(at, Edge::new(name, subscribed)),
+            (Err(_), false) => unused = 1,
+        }
+        online.edges = edges.into_boxed_slice();
+        for _ in 0..unused {
+            self.disuse_name(name);
+        }
+    }
+
+    /// Whether an account that is online has blocked `by`.
+    pub fn has_blocked(&self, bare: &str, by: JidRef<'_>) -> bool {
+        self.online(bare).and_then(|online| online.blocked.as_deref()).is_some_and(|blocked| blocked.matches(by))
     }
 
     /// The session of exactly this full JID.
@@ -94,56 +251,95 @@ impl Directory {
         self.find(jid).map_or(Route::Nobody, Route::Local)
     }
 
-    fn is_of(&self, id: SessionId, bare: &str) -> bool {
-        self.sessions.get(id).is_some_and(|session| session.jid.as_ref().bare() == bare)
+    fn name(&self, bare: &str) -> Option<u32> {
+        let names = &self.names;
+        let is_it = |at: &u32| names.get(*at as usize).is_some_and(|name| &*name.text == bare);
+        self.index.find(hash(self.keys, bare), is_it).copied()
     }
 
-    /// Adds a session; the caller has made sure that its full JID is free.
-    pub fn insert(&mut self, jid: Jid, conn: ConnId, anonymous: bool) -> SessionId {
-        let bare_hash = hash(self.keys, jid.as_ref().bare());
-        let bare = jid.as_ref().bare().to_owned();
-        let first = self.accounts.find(bare_hash, |id| self.is_of(*id, &bare)).copied();
-        let mut session = Session::new(jid, conn, anonymous);
-        session.next = first;
-        let id = self.sessions.insert(session);
-        match self.accounts.find_mut(bare_hash, |other| Some(*other) == first) {
-            Some(entry) => *entry = id,
-            None => {
-                let (sessions, keys) = (&self.sessions, self.keys);
-                self.accounts.insert_unique(bare_hash, id, |id| {
-                    sessions.get(*id).map_or(0, |session| hash(keys, session.jid.as_ref().bare()))
-                });
+    /// The number of a bare JID, counted as used once more.
+    fn use_name(&mut self, bare: &str) -> u32 {
+        if let Some(at) = self.name(bare) {
+            if let Some(name) = self.names.get_mut(at as usize) {
+                name.uses += 1;
             }
+            return at;
+        }
+        // A slab of 2^30 names would be more memory than there is.
+        let at = self.names.insert(Name { text: bare.into(), uses: 1, online: None }) as u32;
+        let (keys, names) = (self.keys, &self.names);
+        self.index.insert_unique(hash(keys, bare), at, |at| hash_of(keys, names, *at));
+        at
+    }
+
+    fn disuse_name(&mut self, at: u32) {
+        let Some(name) = self.names.get_mut(at as usize) else { return };
+        name.uses -= 1;
+        if name.uses > 0 {
+            return;
+        }
+        let hash = hash(self.keys, &name.text);
+        self.names.remove(at as usize);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == at) {
+            entry.remove();
+        }
+        if self.names.is_empty() {
+            (self.names, self.index) = (Slab::new(), HashTable::new());
+        }
+    }
+
+    /// Adds a session; the caller has made sure that its full JID is free. `loaded` counts if it is the account's
+    /// first.
+    pub fn insert(&mut self, jid: Jid, conn: ConnId, flags: SessionFlags, loaded: Loaded) -> SessionId {
+        let bare = jid.as_ref().bare().to_owned();
+        if self.online(&bare).is_none() {
+            self.come_online(&bare, loaded);
+        }
+        let id = self.sessions.insert(Session::new(jid, conn, flags));
+        let next = self.online_mut(&bare).and_then(|online| online.first.replace(id));
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.next = next;
         }
         id
     }
 
-    /// Takes a session out.
-    pub fn remove(&mut self, id: SessionId) -> Option<Session> {
-        let bare = self.sessions.get(id)?.jid.as_ref().bare().to_owned();
-        let bare_hash = hash(self.keys, &bare);
-        let next = self.sessions.get(id)?.next;
-        let first = self.accounts.find(bare_hash, |other| self.is_of(*other, &bare)).copied();
-        if first == Some(id) {
-            self.replace_first(bare_hash, id, next);
-        } else {
-            self.unlink(first, id, next);
+    fn come_online(&mut self, bare: &str, loaded: Loaded) {
+        let Loaded { contacts, blocked, avatar } = loaded;
+        let contacts = contacts.into_iter().filter(|(_, subscribed)| subscribed.is_any());
+        let mut edges: Vec<Edge> =
+            contacts.map(|(contact, subscribed)| Edge::new(self.use_name(&contact), subscribed)).collect();
+        edges.sort_unstable_by_key(|edge| edge.name());
+        let name = self.use_name(bare);
+        if let Some(name) = self.names.get_mut(name as usize) {
+            name.online = Some(Box::new(Online { first: None, edges: edges.into_boxed_slice(), blocked, avatar }));
         }
-        let session = self.sessions.remove(id);
-        if self.sessions.is_empty() {
-            self.accounts = HashTable::new();
-        }
-        session
     }
 
-    fn replace_first(&mut self, bare_hash: u64, id: SessionId, next: Option<SessionId>) {
-        let Ok(mut entry) = self.accounts.find_entry(bare_hash, |other| *other == id) else { return };
-        match next {
-            Some(next) => *entry.get_mut() = next,
-            None => {
-                entry.remove();
-            }
+    fn go_offline(&mut self, bare: &str) {
+        let Some(name) = self.name(bare) else { return };
+        let Some(online) = self.names.get_mut(name as usize).and_then(|name| name.online.take()) else { return };
+        for edge in &online.edges {
+            self.disuse_name(edge.name());
         }
+        self.disuse_name(name);
+    }
+
+    /// Takes a session out; with its last one an account is no longer online.
+    pub fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        let bare = session.jid.as_ref().bare();
+        let first = self.online(bare).and_then(|online| online.first);
+        if first == Some(id) {
+            if let Some(online) = self.online_mut(bare) {
+                online.first = session.next;
+            }
+            if session.next.is_none() {
+                self.go_offline(bare);
+            }
+        } else {
+            self.unlink(first, id, session.next);
+        }
+        Some(session)
     }
 
     fn unlink(&mut self, first: Option<SessionId>, id: SessionId, next: Option<SessionId>) {
@@ -158,11 +354,28 @@ impl Directory {
         }
     }
 
-    /// Bytes behind the directory: rows, JIDs, table.
+    /// Bytes behind the directory: rows, JIDs, contacts, table.
     pub fn heap_bytes(&self) -> usize {
         let behind: usize = self.sessions.iter().map(|(_, session)| session.heap_bytes()).sum();
-        self.sessions.heap_bytes() + behind + self.accounts.capacity() * (size_of::<SessionId>() + 1)
+        let names =
+            self.names.iter().map(|(_, name)| name.text.len() + name.online.as_ref().map_or(0, |o| o.heap_bytes()));
+        self.sessions.heap_bytes()
+            + behind
+            + names.sum::<usize>()
+            + self.names.capacity() * (size_of::<Name>() + size_of::<usize>())
+            + self.index.capacity() * (size_of::<u32>() + 1)
     }
+}
+
+impl Online {
+    fn heap_bytes(&self) -> usize {
+        let blocked = self.blocked.as_ref().map_or(0, |blocked| size_of::<Blocked>() + blocked.heap_bytes());
+        size_of::<Self>() + size_of_val(&*self.edges) + blocked + self.avatar.as_ref().map_or(0, |_| 20)
+    }
+}
+
+fn hash_of(keys: (u64, u64), names: &Slab<Name>, at: u32) -> u64 {
+    names.get(at as usize).map_or(0, |name| hash(keys, &name.text))
 }
 
 fn hash(keys: (u64, u64), bare: &str) -> u64 {
@@ -208,8 +421,10 @@ mod tests {
     #[test]
     fn sessions_of_an_account_come_and_go_in_any_order() {
         let mut directory = Directory::new((1, 2));
-        let ids: Vec<_> = (0..5).map(|n| directory.insert(jid(&format!("a@h/{n}")), conn(), false)).collect();
-        let other = directory.insert(jid("b@h/0"), conn(), false);
+        let ids: Vec<_> = (0..5)
+            .map(|n| directory.insert(jid(&format!("a@h/{n}")), conn(), SessionFlags::default(), Loaded::default()))
+            .collect();
+        let other = directory.insert(jid("b@h/0"), conn(), SessionFlags::default(), Loaded::default());
         assert_eq!(names(&directory, "a@h"), ["a@h/4", "a@h/3", "a@h/2", "a@h/1", "a@h/0"]);
         for at in [2, 4, 0] {
             assert!(directory.remove(ids[at]).is_some());
@@ -228,7 +443,9 @@ mod tests {
     #[test]
     fn many_accounts_are_found_through_growth() {
         let mut directory = Directory::new((3, 4));
-        let ids: Vec<_> = (0..2000).map(|n| directory.insert(jid(&format!("u{n}@h/r")), conn(), false)).collect();
+        let ids: Vec<_> = (0..2000)
+            .map(|n| directory.insert(jid(&format!("u{n}@h/r")), conn(), SessionFlags::default(), Loaded::default()))
+            .collect();
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(directory.find(jid(&format!("u{n}@h/r")).as_ref()), Some(*id));
         }
@@ -236,5 +453,38 @@ mod tests {
             directory.remove(id);
         }
         assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn contacts_are_kept_while_their_account_is_online() {
+        let mut directory = Directory::new((5, 6));
+        let [from, to] = [Subscribed { from: true, to: false }, Subscribed { from: false, to: true }];
+        let both = Subscribed { from: true, to: true };
+        let contacts = vec![("b@h".into(), both), ("c@h".into(), from), ("x@h".into(), Subscribed::default())];
+        let loaded = Loaded { contacts, ..Loaded::default() };
+        let a = directory.insert(jid("a@h/1"), conn(), SessionFlags::default(), loaded);
+        let second = directory.insert(jid("a@h/2"), conn(), SessionFlags::default(), Loaded::default());
+        let b = directory.insert(jid("b@h/1"), conn(), SessionFlags::default(), Loaded::default());
+        assert_eq!(directory.subscribed("a@h", "b@h"), both);
+        assert_eq!(directory.subscribed("a@h", "x@h"), Subscribed::default());
+        assert_eq!(directory.subscribed("b@h", "a@h"), Subscribed::default());
+        directory.set_subscribed("a@h", "c@h", to);
+        directory.set_subscribed("a@h", "d@h", from);
+        directory.set_subscribed("a@h", "e@h", Subscribed::default());
+        directory.set_subscribed("nobody@h", "a@h", both);
+        let mut seen: Vec<_> = directory.contacts("a@h").map(|c| (c.bare.to_owned(), c.subscribed)).collect();
+        seen.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(seen, [("b@h".into(), both), ("c@h".into(), to), ("d@h".into(), from)]);
+        let online = directory.contacts("a@h").filter(|c| directory.resources_of(*c).next().is_some());
+        assert_eq!(online.map(|c| c.bare).collect::<Vec<_>>(), ["b@h"]);
+        directory.set_subscribed("a@h", "c@h", Subscribed::default());
+        assert_eq!(directory.contacts("a@h").count(), 2);
+        directory.remove(a);
+        assert_eq!(directory.contacts("a@h").count(), 2);
+        directory.remove(second);
+        assert_eq!(directory.contacts("a@h").count(), 0);
+        assert_eq!(directory.names.len(), 1, "only who is online");
+        directory.remove(b);
+        assert_eq!((directory.names.len(), directory.index.len()), (0, 0));
     }
 }

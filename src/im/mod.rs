@@ -6,6 +6,10 @@
 //! ```
 
 pub mod accounts;
+pub mod blocks;
+pub mod columns;
 pub mod directory;
+pub mod load;
 pub mod presence;
 pub mod session;
+pub mod stop;

@@ -21,8 +21,35 @@ pub struct Session {
     pub presence: Option<Box<Available>>,
     /// Who got directed presence and must hear of the end (RFC 6121 §4.6.3).
     pub directed: Option<Box<Directed>>,
-    /// Whether the account exists only as long as this session (XEP-0175).
-    pub anonymous: bool,
+    /// Small facts.
+    pub flags: SessionFlags,
+}
+
+/// Small facts about a session, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionFlags(u8);
+
+impl SessionFlags {
+    /// The account exists only as long as this session (XEP-0175).
+    pub const ANONYMOUS: Self = Self(1);
+    /// It has asked for the roster, and gets pushes (RFC 6121 §2.2).
+    pub const INTERESTED: Self = Self(2);
+    /// It has asked for the block list, and gets pushes (XEP-0191 §3.3).
+    pub const BLOCK_LIST: Self = Self(4);
+
+    /// Whether it is set.
+    pub fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    /// Sets or clears it.
+    pub fn set(&mut self, flag: Self, on: bool) {
+        if on {
+            self.0 |= flag.0;
+        } else {
+            self.0 &= !flag.0;
+        }
+    }
 }
 
 /// Targets of directed presence. Boxed with its header: nearly every session has none.
@@ -40,8 +67,8 @@ pub struct Available {
 
 impl Session {
     /// A session without presence.
-    pub fn new(jid: Jid, conn: ConnId, anonymous: bool) -> Self {
-        Self { jid, conn, next: None, presence: None, directed: None, anonymous }
+    pub fn new(jid: Jid, conn: ConnId, flags: SessionFlags) -> Self {
+        Self { jid, conn, next: None, presence: None, directed: None, flags }
     }
 
     /// Whether initial presence was sent (RFC 6121 §4.2).

@@ -10,6 +10,7 @@ use super::{Handle, Reload, Server};
 use crate::clock::Clock;
 use crate::config::{Config, DomainConfig, ListenerKind, SaslMechanism};
 use crate::core::{AdmissionLimits, Core, Domains, Settings};
+use crate::im::columns::Bounds;
 use crate::outbox::OutboxLimits;
 use crate::random::Random;
 use crate::reactor::listen::{ListenError, listen};
@@ -209,7 +210,7 @@ pub fn settings(config: &Config) -> Settings {
         negotiation_timeout_ms: u64::from(limits.negotiation_timeout_s) * 1000,
         partial_bytes_max: bytes(limits.partial_stanza_bytes_total),
         resources_per_account_max: limits.resources_per_account as usize,
-        directed_max: DIRECTED_PRESENCE_MAX,
+        bounds: Bounds { directed_max: DIRECTED_PRESENCE_MAX },
         hashes_waiting_max: limits.hashes_waiting as usize,
         verifiers_max: limits.verifiers as usize,
         verifier_lifetime_s: u64::from(limits.verifier_lifetime_s),

@@ -264,6 +264,13 @@ impl Store {
         ticket
     }
 
+    /// The handler is done and tells nobody what is stored: as [`Store::finish`], but for the ticket, which is the one
+    /// of what it wrote itself.
+    pub fn finish_unpromised(&mut self) -> Ticket {
+        self.read = Ticket::NONE;
+        self.finish()
+    }
+
     /// The handler gives up, on [`StoreFull`] or by its own decision: nothing of it is written. Returns
     /// the ticket that an answer made of what it read must wait for.
     pub fn discard(&mut self) -> Ticket {

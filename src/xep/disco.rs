@@ -5,6 +5,8 @@
 //! get the same answer for a missing and a forbidden account: no info, and no items (§8).
 
 use super::{EXTENSIONS, Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
 use crate::stanza::StanzaCondition;
 use crate::xml::Writer;
 
@@ -21,17 +23,17 @@ pub const EXTENSION: Extension = Extension {
     ],
 };
 
-fn info(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+fn info(request: &IqRequest<'_>, _: &mut Columns<'_>, out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     if request.kind == IqKind::Set {
-        return Outcome::Pass;
+        return Ok(Outcome::Pass);
     }
     let (category, kind) = match request.target {
         Target::Server => ("server", "im"),
         Target::OwnAccount => ("account", "registered"),
-        Target::Stranger => return Outcome::Pass,
+        Target::Stranger => return Ok(Outcome::Pass),
     };
     if request.payload_attr("node").is_some() {
-        return Outcome::Refused(StanzaCondition::ItemNotFound);
+        return Err(StanzaCondition::ItemNotFound.into());
     }
     let mut xml = Writer::new(out);
     xml.open("query").attr("xmlns", NS_INFO);
@@ -50,17 +52,17 @@ fn info(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         }
     }
     xml.close();
-    Outcome::Handled
+    Ok(Outcome::Handled)
 }
 
-fn items(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+fn items(request: &IqRequest<'_>, _: &mut Columns<'_>, out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     if request.kind == IqKind::Set {
-        return Outcome::Pass;
+        return Ok(Outcome::Pass);
     }
     let node = request.payload_attr("node");
     if node.is_some() && request.target != Target::Stranger {
-        return Outcome::Refused(StanzaCondition::ItemNotFound);
+        return Err(StanzaCondition::ItemNotFound.into());
     }
     Writer::new(out).open("query").attr("xmlns", NS_ITEMS).attr_opt("node", node).close();
-    Outcome::Handled
+    Ok(Outcome::Handled)
 }

@@ -14,7 +14,10 @@ pub mod time;
 pub mod version;
 
 use crate::clock::Now;
-use crate::stanza::StanzaCondition;
+use crate::ids::SessionId;
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
+use crate::jid::JidRef;
 use crate::xml::Tree;
 
 /// Who is asked.
@@ -40,8 +43,12 @@ pub enum IqKind {
 /// An IQ request that this server answers itself.
 #[derive(Debug)]
 pub struct IqRequest<'a> {
+    /// Who asks.
+    pub sender: SessionId,
     /// Who is asked.
     pub target: Target,
+    /// Its address, prepared: the domain, or an account's bare JID, also where the stanza had none.
+    pub to: JidRef<'a>,
     /// `get` or `set`.
     pub kind: IqKind,
     /// The whole stanza as a tree; its first child is the payload.
@@ -81,14 +88,12 @@ impl Default for About {
 pub enum Outcome {
     /// The payload of the result, possibly empty, is written.
     Handled,
-    /// The request is refused.
-    Refused(StanzaCondition),
     /// Not for this handler.
     Pass,
 }
 
-/// Answers a request; appends the payload to `out`.
-pub type IqHandler = fn(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome;
+/// Answers a request; appends the payload to `out`. What it refuses, misses or has hashed is a [`Stop`].
+pub type IqHandler = fn(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) -> Result<Outcome, Stop>;
 
 /// One IQ payload that an extension answers.
 #[derive(Clone, Copy, Debug)]
@@ -117,13 +122,23 @@ pub const EXTENSIONS: &[Extension] =
     &[disco::EXTENSION, ping::EXTENSION, version::EXTENSION, time::EXTENSION, session::EXTENSION];
 
 /// Finds who answers a payload and lets them.
-pub fn answer(ns: &str, name: &str, request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+///
+/// # Errors
+///
+/// What the handler says.
+pub fn answer(
+    ns: &str,
+    name: &str,
+    request: &IqRequest<'_>,
+    columns: &mut Columns<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Outcome, Stop> {
     let entries = EXTENSIONS.iter().flat_map(|extension| extension.iq);
     for entry in entries.filter(|entry| entry.ns == ns && entry.name == name) {
-        match (entry.handler)(request, out) {
+        match (entry.handler)(request, columns, out)? {
             Outcome::Pass => {}
-            outcome => return outcome,
+            Outcome::Handled => return Ok(Outcome::Handled),
         }
     }
-    Outcome::Pass
+    Ok(Outcome::Pass)
 }

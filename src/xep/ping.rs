@@ -3,6 +3,8 @@
 //! Left out on purpose for now: pings by the server; they come with presence.
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
 
 const NS: &str = "urn:xmpp:ping";
 
@@ -13,9 +15,9 @@ pub const EXTENSION: Extension = Extension {
     iq: &[IqEntry { ns: NS, name: "ping", handler: ping }],
 };
 
-fn ping(request: &IqRequest<'_>, _out: &mut Vec<u8>) -> Outcome {
+fn ping(request: &IqRequest<'_>, _: &mut Columns<'_>, _out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     match (request.kind, request.target) {
-        (IqKind::Get, Target::Server | Target::OwnAccount) => Outcome::Handled,
-        (IqKind::Set, _) | (_, Target::Stranger) => Outcome::Pass,
+        (IqKind::Get, Target::Server | Target::OwnAccount) => Ok(Outcome::Handled),
+        (IqKind::Set, _) | (_, Target::Stranger) => Ok(Outcome::Pass),
     }
 }

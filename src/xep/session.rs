@@ -3,6 +3,8 @@
 //! RFC 6121 has no such step; it is advertised as optional (draft-cridland-xmpp-session).
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
 
 /// The table.
 pub const EXTENSION: Extension = Extension {
@@ -11,9 +13,9 @@ pub const EXTENSION: Extension = Extension {
     iq: &[IqEntry { ns: "urn:ietf:params:xml:ns:xmpp-session", name: "session", handler: session }],
 };
 
-fn session(request: &IqRequest<'_>, _out: &mut Vec<u8>) -> Outcome {
+fn session(request: &IqRequest<'_>, _: &mut Columns<'_>, _out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     match (request.kind, request.target) {
-        (IqKind::Set, Target::Server | Target::OwnAccount) => Outcome::Handled,
-        (IqKind::Get, _) | (_, Target::Stranger) => Outcome::Pass,
+        (IqKind::Set, Target::Server | Target::OwnAccount) => Ok(Outcome::Handled),
+        (IqKind::Get, _) | (_, Target::Stranger) => Ok(Outcome::Pass),
     }
 }

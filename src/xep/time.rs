@@ -3,6 +3,8 @@
 //! The server keeps no time zone: `tzo` is always `Z`'s `+00:00`.
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
 use crate::xml::Writer;
 
 const NS: &str = "urn:xmpp:time";
@@ -11,16 +13,16 @@ const NS: &str = "urn:xmpp:time";
 pub const EXTENSION: Extension =
     Extension { server_features: &[NS], account_features: &[], iq: &[IqEntry { ns: NS, name: "time", handler: time }] };
 
-fn time(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+fn time(request: &IqRequest<'_>, _: &mut Columns<'_>, out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     if request.kind == IqKind::Set || request.target != Target::Server {
-        return Outcome::Pass;
+        return Ok(Outcome::Pass);
     }
     let mut xml = Writer::new(out);
     xml.open("time").attr("xmlns", NS);
     xml.open("tzo").text("+00:00").close();
     xml.open("utc").text(&stamp(request.now.unix_s())).close();
     xml.close();
-    Outcome::Handled
+    Ok(Outcome::Handled)
 }
 
 /// A UTC time in XEP-0082's `DateTime` format, such as `2002-09-10T23:08:25Z`.

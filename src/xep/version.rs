@@ -3,6 +3,8 @@
 //! The operating system is told only if the configuration says so (§5).
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
+use crate::im::columns::Columns;
+use crate::im::stop::Stop;
 use crate::xml::Writer;
 
 const NS: &str = "jabber:iq:version";
@@ -14,9 +16,9 @@ pub const EXTENSION: Extension = Extension {
     iq: &[IqEntry { ns: NS, name: "query", handler: version }],
 };
 
-fn version(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
+fn version(request: &IqRequest<'_>, _: &mut Columns<'_>, out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     if request.kind == IqKind::Set || request.target != Target::Server {
-        return Outcome::Pass;
+        return Ok(Outcome::Pass);
     }
     let mut xml = Writer::new(out);
     xml.open("query").attr("xmlns", NS);
@@ -26,5 +28,5 @@ fn version(request: &IqRequest<'_>, out: &mut Vec<u8>) -> Outcome {
         xml.open("os").text(os).close();
     }
     xml.close();
-    Outcome::Handled
+    Ok(Outcome::Handled)
 }

@@ -21,6 +21,7 @@ use stonechat::clock::Now;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
 use stonechat::ids::ConnId;
 use stonechat::im::accounts;
+use stonechat::im::columns::Bounds;
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
@@ -149,7 +150,7 @@ pub(crate) fn settings() -> Settings {
         negotiation_timeout_ms: 30_000,
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
-        directed_max: 8,
+        bounds: Bounds { directed_max: 8 },
         hashes_waiting_max: 8,
         verifiers_max: 16,
         verifier_lifetime_s: 60,

@@ -22,6 +22,7 @@ use stonechat::admin::{Answer, UserRequest};
 use stonechat::clock::Now;
 use stonechat::core::{AdmissionLimits, Core, Domains, HashTask, Settings};
 use stonechat::ids::ConnId;
+use stonechat::im::columns::Bounds;
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
@@ -87,7 +88,7 @@ fn tight() -> Settings {
         negotiation_timeout_ms: 20_000,
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
-        directed_max: 3,
+        bounds: Bounds { directed_max: 3 },
         hashes_waiting_max: 3,
         verifiers_max: 3,
         verifier_lifetime_s: 20,

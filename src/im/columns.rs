@@ -1,0 +1,134 @@
+//! The columns that handlers are lent for one run.
+//!
+//! ```text
+//! core ──lends──▶ Columns ──▶ dispatch, xep, im: read and write the store, append to outboxes, leave effects
+//! ```
+//!
+//! A run is a transaction: what it writes to the store and appends to outboxes is taken back if it misses a row
+//! or refuses. Memory (directory, sessions) is not taken back; see [`super::stop`].
+
+use crate::clock::Now;
+use crate::ids::{ConnId, SessionId};
+use crate::im::directory::Directory;
+use crate::im::session::SessionFlags;
+use crate::metrics::Metrics;
+use crate::outbox::Outboxes;
+use crate::random::Random;
+use crate::sasl::HashOutcome;
+use crate::storage::Store;
+use crate::stream::error::StreamCondition;
+use std::fmt;
+
+/// The domains that this process answers for.
+pub trait Hosts: fmt::Debug {
+    /// Whether `domain` (prepared) is hosted here.
+    fn is_hosted(&self, domain: &str) -> bool;
+
+    /// The connection of the external component that answers for `domain`, if it is connected (XEP-0114).
+    fn component(&self, domain: &str) -> Option<ConnId>;
+
+    /// Whether `domain` is a component's, connected or not.
+    fn is_component(&self, domain: &str) -> bool;
+}
+
+/// What may be kept for an account or a session.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Targets that one session may have sent directed presence to.
+    pub directed_max: usize,
+}
+
+/// What the core does after the handler has returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A session's stream ends with an error.
+    EndSession {
+        /// Whose.
+        session: SessionId,
+        /// Why.
+        condition: StreamCondition,
+    },
+    /// An account is no more: its sessions and the logins on their way to it end.
+    AccountGone {
+        /// Its bare JID.
+        bare: String,
+    },
+    /// An account has another password: what is remembered of the old one goes, and so do logins on their way.
+    PasswordChanged {
+        /// Its bare JID.
+        bare: String,
+    },
+}
+
+/// Buffers that a stanza's way uses again and again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// For preparing an address.
+    pub jid: String,
+    /// For what is written once and appended often.
+    pub out: Vec<u8>,
+    /// For those that get it.
+    pub targets: Vec<SessionId>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    /// Who is online.
+    pub directory: &'a mut Directory,
+    /// Bytes to send.
+    pub outboxes: &'a mut Outboxes,
+    /// What lasts.
+    pub store: &'a mut Store,
+    /// The hosted domains.
+    pub hosts: &'a dyn Hosts,
+    /// Bounds of accounts and sessions.
+    pub bounds: &'a Bounds,
+    /// Chance.
+    pub random: &'a mut Random,
+    /// Counters.
+    pub metrics: &'a mut Metrics,
+    /// The time of this tick.
+    pub now: Now,
+    /// What is left for the core to do.
+    pub effects: &'a mut Vec<Effect>,
+    /// What became of the hash that an earlier run of this handler asked for.
+    pub hashed: Option<&'a HashOutcome>,
+    /// Buffers used again and again.
+    pub scratch: &'a mut Scratch,
+}
+
+impl Columns<'_> {
+    /// Appends to a session's outbox; false if it has ended.
+    pub fn send(&mut self, id: SessionId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(session) = self.directory.get(id) else { return false };
+        self.outboxes.append(session.conn, write);
+        true
+    }
+
+    /// Appends the same bytes to every available resource of an account but `except`; returns to how many.
+    pub fn send_to_available(&mut self, bare: &str, except: Option<SessionId>, bytes: &[u8]) -> usize {
+        let resources = self.directory.resources(bare);
+        let mut count = 0;
+        for (_, session) in resources.filter(|(id, session)| session.is_available() && Some(*id) != except) {
+            self.outboxes.append(session.conn, |out| out.extend_from_slice(bytes));
+            count += 1;
+        }
+        count
+    }
+
+    /// Lets `write` append to every session of an account with a flag, such as those that asked for the roster; it is
+    /// told the full JID.
+    pub fn send_to_flagged(&mut self, bare: &str, flag: SessionFlags, mut write: impl FnMut(&str, &mut Vec<u8>)) {
+        for (_, session) in self.directory.resources(bare).filter(|(_, session)| session.flags.has(flag)) {
+            self.outboxes.append(session.conn, |out| write(session.jid.as_str(), out));
+        }
+    }
+
+    /// Appends to the connection of the component that answers for `domain`; false if there is none.
+    pub fn send_to_component(&mut self, domain: &str, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(conn) = self.hosts.component(domain) else { return false };
+        self.outboxes.append(conn, write);
+        true
+    }
+}
