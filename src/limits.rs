@@ -219,3 +219,6 @@ const _: () = assert!(FETCH_BYTES_MAX <= FETCHED_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < CONTROL_LINE_BYTES_MAX);
 const _: () = assert!(FIN_WAIT_MS <= LINGER_MS);
 const _: () = assert!(LINGER_MS < SHUTDOWN_MS);
+
+/// Removals from a roster that are remembered for clients that ask what has changed (RFC 6121 §2.6).
+pub const ROSTER_REMOVALS_MAX: u32 = 256;

@@ -11,5 +11,7 @@ pub mod columns;
 pub mod directory;
 pub mod load;
 pub mod presence;
+pub mod roster;
 pub mod session;
 pub mod stop;
+pub mod subscription;
