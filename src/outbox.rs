@@ -283,7 +283,10 @@ impl Outboxes {
             }
             // Behind what is held already, whatever it waits for: held answers stay in order.
             let held = &mut row.held.get_or_insert_default().0;
-            held.push_back(Held { ticket, deadline_ms, bytes });
+            match held.back_mut() {
+                Some(last) if last.ticket == ticket => last.bytes.extend_from_slice(&bytes),
+                _ => held.push_back(Held { ticket, deadline_ms, bytes }),
+            }
             if held.len() > held_max && row.flags & OVERFLOWN == 0 {
                 row.flags |= OVERFLOWN;
                 self.overflown.push(conn);

@@ -106,6 +106,12 @@ impl Key {
     }
 }
 
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Reads the parts of a key back, in the order in which they were written.
 #[derive(Clone, Debug)]
 pub struct Parts<'a>(&'a [u8]);

@@ -41,13 +41,13 @@ pub struct FetchId(u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a handler that missed has to be abandoned and run again"]
 pub struct Miss {
-    range: KeyRange,
+    ranges: Vec<KeyRange>,
 }
 
 impl Miss {
-    /// What has to be fetched.
-    pub fn range(&self) -> &KeyRange {
-        &self.range
+    /// What has to be fetched; at least one.
+    pub fn ranges(&self) -> &[KeyRange] {
+        &self.ranges
     }
 }
 
@@ -111,6 +111,14 @@ pub struct StoreCounters {
     pub writes_refused: u64,
 }
 
+/// What a parked frame has, and what it waits for.
+#[derive(Debug, Default)]
+struct Waiting {
+    pieces: Vec<Piece>,
+    /// Ranges that have not come yet.
+    ranges: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Store {
@@ -126,7 +134,7 @@ pub struct Store {
     flight: Option<Flight>,
     durable: Ticket,
     next_fetch: u64,
-    parked: BTreeMap<FetchId, Vec<Piece>>,
+    parked: BTreeMap<FetchId, Waiting>,
     fetched_bytes: usize,
     wanted: VecDeque<Want>,
     is_fetching: bool,
@@ -180,7 +188,7 @@ impl Store {
     /// [`Miss`] if it is not in memory: return it up to whoever called [`Store::begin`].
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, Miss> {
         let Some((value, ticket)) = self.view().get(key) else {
-            return Err(Miss { range: KeyRange::one(key) });
+            return Err(Miss { ranges: vec![KeyRange::one(key)] });
         };
         self.read = self.read.max(ticket);
         Ok(value)
@@ -192,9 +200,22 @@ impl Store {
     ///
     /// As for [`Store::get`].
     pub fn range(&mut self, range: &KeyRange) -> Result<Vec<Row>, Miss> {
-        let (rows, ticket) = self.view().range(range).map_err(|range| Miss { range })?;
+        let (rows, ticket) = self.view().range(range).map_err(|range| Miss { ranges: vec![range] })?;
         self.read = self.read.max(ticket);
         Ok(rows)
+    }
+
+    /// Sees to it that all these rows are in memory, so that a run that needs many of them is parked once and not once
+    /// for each.
+    ///
+    /// # Errors
+    ///
+    /// [`Miss`] with all those that are not in memory.
+    pub fn need<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Miss> {
+        let view = self.view();
+        let missing = keys.into_iter().filter(|key| view.get(key.as_ref()).is_none());
+        let ranges: Vec<KeyRange> = missing.map(|key| KeyRange::one(key.as_ref())).collect();
+        if ranges.is_empty() { Ok(()) } else { Err(Miss { ranges }) }
     }
 
     fn view(&self) -> View<'_> {
@@ -207,7 +228,7 @@ impl Store {
         View {
             // What this run writes itself is counted in `finish`.
             layers: [(&self.draft, Ticket::NONE), (&self.filling, self.filling_ticket), (flight, flight_ticket)],
-            pieces: pieces.map_or(&[], Vec::as_slice),
+            pieces: pieces.map_or(&[], |waiting| waiting.pieces.as_slice()),
         }
     }
 
@@ -294,8 +315,8 @@ impl Store {
             self.next_fetch += 1;
             FetchId(self.next_fetch)
         });
-        self.parked.entry(id).or_default();
-        self.wanted.push_back(Want { id, range: miss.range });
+        self.parked.entry(id).or_default().ranges += miss.ranges.len();
+        self.wanted.extend(miss.ranges.into_iter().map(|range| Want { id, range }));
         self.begin();
         id
     }
@@ -308,8 +329,8 @@ impl Store {
     }
 
     fn unpark(&mut self, id: FetchId) -> bool {
-        let Some(pieces) = self.parked.remove(&id) else { return false };
-        self.fetched_bytes -= pieces.iter().map(Piece::bytes).sum::<usize>();
+        let Some(waiting) = self.parked.remove(&id) else { return false };
+        self.fetched_bytes -= waiting.pieces.iter().map(Piece::bytes).sum::<usize>();
         true
     }
 
@@ -350,7 +371,13 @@ impl Store {
             Completion::FetchFailed { ids, error } => {
                 self.is_fetching = false;
                 self.counters.fetches_failed += 1;
-                woken.failed.extend(ids.into_iter().filter(|id| self.unpark(*id)));
+                for id in ids {
+                    // Once, however many of its ranges were asked for.
+                    if self.unpark(id) {
+                        self.wanted.retain(|want| want.id != id);
+                        woken.failed.push(id);
+                    }
+                }
                 woken.faults.push(error);
             }
             Completion::Committed(ticket) => self.committed(ticket, woken),
@@ -360,7 +387,7 @@ impl Store {
 
     fn fetched(&mut self, want: Want, rows: Rows, woken: &mut Woken) {
         // Released meanwhile: nobody waits.
-        let Some(pieces) = self.parked.get_mut(&want.id) else { return };
+        let Some(waiting) = self.parked.get_mut(&want.id) else { return };
         if rows.rows.is_empty() && !rows.complete {
             // The ranges before it used the batch up.
             self.wanted.push_back(want);
@@ -368,14 +395,17 @@ impl Store {
         }
         let piece = Piece::new(want.range, rows);
         self.fetched_bytes += piece.bytes();
-        pieces.push(piece);
-        woken.ready.push(want.id);
+        waiting.pieces.push(piece);
+        waiting.ranges = waiting.ranges.saturating_sub(1);
+        if waiting.ranges == 0 {
+            woken.ready.push(want.id);
+        }
     }
 
     fn committed(&mut self, ticket: Ticket, woken: &mut Woken) {
         let Some(flight) = self.flight.take_if(|flight| flight.ticket == ticket) else { return };
         // Rows fetched before the commit do not have its writes; they must not come back to light.
-        for piece in self.parked.values_mut().flatten() {
+        for piece in self.parked.values_mut().flat_map(|waiting| &mut waiting.pieces) {
             self.fetched_bytes -= piece.bytes();
             piece.apply(&flight.batch);
             self.fetched_bytes += piece.bytes();
