@@ -129,6 +129,8 @@ impl Gates {
     pub const PAUSED: Self = Self(32);
     /// An answer waits for the disk.
     pub const HELD: Self = Self(64);
+    /// Its stanzas write faster than the disk takes it.
+    pub const PRESSED: Self = Self(128);
 
     /// Whether reading goes on.
     pub fn is_open(self) -> bool {

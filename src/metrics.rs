@@ -21,6 +21,10 @@ pub struct Metrics {
     pub stream_errors: u64,
     /// Stanzas relayed between sessions, once a target.
     pub stanzas_relayed: u64,
+    /// Messages that were kept for somebody who was away.
+    pub messages_kept: u64,
+    /// Presence stanzas delivered to those who may see them.
+    pub presence_delivered: u64,
     /// Stanza errors sent.
     pub stanza_errors: u64,
     /// Streams closed because the peer did not read.
@@ -33,7 +37,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 12] {
+    pub fn named(&self) -> [(&'static str, u64); 14] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -43,6 +47,8 @@ impl Metrics {
             ("bound", self.bound),
             ("stream_errors", self.stream_errors),
             ("stanzas_relayed", self.stanzas_relayed),
+            ("messages_kept", self.messages_kept),
+            ("presence_delivered", self.presence_delivered),
             ("stanza_errors", self.stanza_errors),
             ("slow_readers", self.slow_readers),
             ("parked", self.parked),

@@ -80,6 +80,24 @@ limits! {
     verifiers: u32 = 1_024 in 0..=1_000_000;
     /// How long one is remembered.
     verifier_lifetime_s: u32 = 3_600 in 1..=604_800;
+    /// Bytes of one presence that is kept and broadcast.
+    presence_bytes: u32 = 16_384 in 1_024..=262_144;
+    /// Contacts of one account, those that only ask included.
+    roster_items: u32 = 1_000 in 1..=100_000;
+    /// Subscription requests of one account that wait for an answer; more are dropped without a word.
+    subscription_requests: u32 = 100 in 1..=10_000;
+    /// Messages that wait for one account that is away; past it the sender gets `service-unavailable`.
+    offline_messages: u32 = 1_000 in 0..=100_000;
+    /// Bytes of them; they leave at once when the account comes back, so less than `outbox_bytes`.
+    offline_bytes: u64 = 524_288 in 0..=67_108_864;
+    /// JIDs that one account may block.
+    blocked_jids: u32 = 1_000 in 0..=100_000;
+    /// Bytes of one vCard, its photo included.
+    vcard_bytes: u32 = 65_536 in 1_024..=1_048_576;
+    /// Elements of private XML of one account.
+    private_elements: u32 = 100 in 0..=10_000;
+    /// Bytes of them.
+    private_bytes: u64 = 262_144 in 0..=16_777_216;
     /// Changes not yet on disk; past half, readers whose stanzas would write wait, past all they are refused.
     overlay_bytes: u64 = 4_194_304 in 65_536..=1_073_741_824;
 }

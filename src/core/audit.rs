@@ -29,13 +29,18 @@ impl Core {
             Phase::Taken => return Err("its state was not put back".into()),
         };
         let is_closing = matches!(conn.phase, Phase::Closing { .. });
-        let parked = self.parked.values().filter(|other| **other == id).count();
+        let waiting = self.parked.values().chain(self.binding.values().map(|(conn, _)| conn));
+        let parked = waiting.filter(|other| **other == id).count();
         if !is_closing && usize::from(conn.gates.has(Gates::PARKED)) != parked {
             return Err(format!("parked {parked} times, its gate says otherwise"));
         }
         let waits = conn.gates.has(Gates::DELAYED) || conn.gates.has(Gates::HELD);
         if delayed.is_some() != waits {
             return Err("an answer waits, or a gate says so, but not both".into());
+        }
+        let pressed = self.pressed.iter().filter(|other| **other == id).count();
+        if !is_closing && usize::from(conn.gates.has(Gates::PRESSED)) != pressed {
+            return Err(format!("pressed {pressed} times, its gate says otherwise"));
         }
         let held = self.held.iter().filter(|(_, other)| *other == id).count();
         if usize::from(conn.gates.has(Gates::HELD)) != held {
@@ -64,7 +69,8 @@ impl Core {
         if !self.resuming.is_empty() || self.unreadable.is_some() {
             return Err("a frame that was to run again did not".into());
         }
-        let parked = self.parked.len() + self.fill_ins.len() + self.administration.parked();
+        let behind = self.fill_ins.len() + self.deleting.len() + self.binding.len();
+        let parked = self.parked.len() + behind + self.administration.parked();
         if parked != self.store.parked() {
             return Err(format!("{parked} wait for rows, the store knows {}", self.store.parked()));
         }

@@ -3,13 +3,15 @@
 use super::input::Progress;
 use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::clock::Now;
-use crate::conn::{Gates, Phase};
+use crate::conn::{Flags, Gates, Phase};
 use crate::dispatch::{Done, Frame, Verdict};
 use crate::ids::ConnId;
 use crate::im::columns::Effect;
+use crate::im::offline;
+use crate::jid::Jid;
 use crate::sasl::HashOutcome;
 use crate::stanza::StanzaCondition;
-use crate::storage::{Pressure, Ticket};
+use crate::storage::{FetchId, Pressure, StoreFull, Ticket};
 use crate::stream::error::StreamCondition;
 use crate::xml::{Scan, Step};
 use std::mem;
@@ -41,6 +43,7 @@ impl Core {
             None => self.store.begin(),
         }
         self.outboxes.begin();
+        let before = self.store.written();
         let mut dispatch = lend!(self, now, outcome);
         let done = match dispatch.frame(frame) {
             Done::Missed(_) if is_unreadable => {
@@ -54,7 +57,7 @@ impl Core {
         };
         match done {
             Done::Held(ticket) => {
-                self.hold(id, ticket, now);
+                self.hold(id, ticket, before, now);
                 self.carry_out_effects(now);
             }
             Done::Verdict(verdict) => {
@@ -82,14 +85,13 @@ impl Core {
 
     /// What the run appended waits for the disk, if it promises what is not there yet. A connection whose frames
     /// write faster than the disk takes it is not read meanwhile.
-    fn hold(&mut self, id: ConnId, ticket: Ticket, now: Now) {
-        if self.store.is_durable(ticket) {
-            return;
+    fn hold(&mut self, id: ConnId, ticket: Ticket, before: u64, now: Now) {
+        if !self.store.is_durable(ticket) {
+            self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
         }
-        self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
-        if self.store.pressure() >= Pressure::High {
+        if self.store.written() > before && self.store.pressure() >= Pressure::High {
             self.pressed.push(id);
-            self.set_gate(id, Gates::HELD, true);
+            self.set_gate(id, Gates::PRESSED, true);
         }
     }
 
@@ -98,10 +100,46 @@ impl Core {
         if self.store.pressure() >= Pressure::High {
             return;
         }
+        for (account, up_to) in mem::take(&mut self.delivered) {
+            self.delete_delivered(account, up_to, None);
+        }
         for id in mem::take(&mut self.pressed) {
             if self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_))) {
-                self.set_gate(id, Gates::HELD, false);
+                self.set_gate(id, Gates::PRESSED, false);
                 self.go_on_reading(id, now);
+            }
+        }
+    }
+
+    /// The outbox of a session has left: messages that have waited for its account, and were in it, are deleted.
+    pub(super) fn bound_drained(&mut self, id: ConnId) {
+        let Some(Phase::Bound(bound)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
+        let session = bound.session;
+        let Some(account) = self.directory.get(session).map(|session| session.jid.to_bare()) else { return };
+        let Some(online) = self.directory.online_mut(account.as_str()) else { return };
+        if let Some(replay) = online.replay.take_if(|replay| replay.session == session) {
+            self.delete_delivered(account, replay.up_to, None);
+        }
+    }
+
+    /// Deletes messages that have left. Nothing was promised: what cannot be deleted now is tried again when the disk
+    /// has caught up, and after a power cut they come twice.
+    pub(super) fn delete_delivered(&mut self, account: Jid, up_to: u64, resumed: Option<FetchId>) {
+        match resumed {
+            Some(fetch) => self.store.resume(fetch),
+            None => self.store.begin(),
+        }
+        match offline::delete(&mut self.store, account.as_ref(), up_to) {
+            Ok(Ok(())) => {
+                self.store.finish();
+            }
+            Ok(Err(StoreFull)) => {
+                self.store.discard();
+                self.delivered.push((account, up_to));
+            }
+            Err(miss) => {
+                let fetch = self.store.abandon(miss);
+                self.deleting.insert(fetch, (account, up_to));
             }
         }
     }
@@ -130,6 +168,12 @@ impl Core {
             Effect::EndSession { session, condition } => {
                 if let Some(conn) = self.directory.get(session).map(|session| session.conn) {
                     self.end_stream(conn, condition, None, now);
+                }
+            }
+            Effect::TellDrained { session } => {
+                let conn = self.directory.get(session).map(|session| session.conn);
+                if let Some(conn) = conn.and_then(|id| self.conns.get_mut(id)) {
+                    conn.flags.set(Flags::TELL_DRAINED, true);
                 }
             }
             Effect::AccountGone { bare } => {

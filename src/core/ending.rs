@@ -74,7 +74,9 @@ impl Core {
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED] {
+        for gate in
+            [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED, Gates::PRESSED]
+        {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {

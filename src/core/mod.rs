@@ -38,6 +38,7 @@ use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
 use crate::im::directory::Directory;
+use crate::jid::Jid;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
 use crate::random::Random;
@@ -153,6 +154,10 @@ pub struct Core {
     bound_hashes: BTreeMap<ConnId, Option<HashOutcome>>,
     /// Connections that are not read until the disk has caught up.
     pressed: Vec<ConnId>,
+    /// Messages that have left, up to a number, whose rows cannot be deleted just now.
+    delivered: Vec<(Jid, u64)>,
+    /// The same, waiting for rows.
+    deleting: BTreeMap<FetchId, (Jid, u64)>,
     /// What handlers have left to be done.
     effects: Vec<Effect>,
     actions: Vec<Action>,
@@ -192,6 +197,8 @@ impl Core {
             unreadable: None,
             bound_hashes: BTreeMap::new(),
             pressed: Vec::new(),
+            delivered: Vec::new(),
+            deleting: BTreeMap::new(),
             effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
@@ -253,6 +260,9 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.flags.has(Flags::TELL_DRAINED) {
             conn.flags.set(Flags::TELL_DRAINED, false);
+            if self.is_bound(id) {
+                return self.bound_drained(id);
+            }
             let _parked = self.negotiate(id, Input::Drained, now);
         }
     }

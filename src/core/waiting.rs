@@ -192,6 +192,8 @@ impl Core {
                 self.run_again(id, fetch, now);
             } else if let Some(fill) = self.fill_ins.remove(&fetch) {
                 self.fill_in(fill, Some(fetch));
+            } else if let Some((account, up_to)) = self.deleting.remove(&fetch) {
+                self.delete_delivered(account, up_to, Some(fetch));
             } else if !self.wake_bind(fetch, true, now) && !self.wake_request(fetch, true, now) {
                 self.store.release(fetch);
             }
@@ -199,7 +201,10 @@ impl Core {
         for fetch in mem::take(&mut woken.failed) {
             if let Some(id) = self.parked.remove(&fetch) {
                 self.run_without(id, now);
-            } else if self.fill_ins.remove(&fetch).is_none() && !self.wake_bind(fetch, false, now) {
+            } else if self.fill_ins.remove(&fetch).is_none()
+                && self.deleting.remove(&fetch).is_none()
+                && !self.wake_bind(fetch, false, now)
+            {
                 self.wake_request(fetch, false, now);
             }
         }

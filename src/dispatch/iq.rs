@@ -13,6 +13,8 @@ use crate::stanza::{IqType, StanzaCondition};
 use crate::xep::{self, IqKind, IqRequest, Outcome, Target};
 use crate::xml::{Tree, Writer};
 
+use crate::im::subscribing::NS_ROSTER;
+
 const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
 impl Dispatch<'_> {
@@ -117,7 +119,12 @@ impl Dispatch<'_> {
         }
         self.columns.scratch.out = payload;
         match outcome? {
-            Outcome::Handled => Ok(Promise::Answer),
+            Outcome::Handled => {
+                if ns == NS_ROSTER && kind == IqKind::Get {
+                    xep::roster::catch_up(&request, &mut self.columns)?;
+                }
+                Ok(Promise::Answer)
+            }
             Outcome::Pass => Err(StanzaCondition::ServiceUnavailable.into()),
         }
     }

@@ -80,7 +80,7 @@ pub enum Done {
 /// What a run that has come to its end owes the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Promise {
-    /// Only what it wrote itself: it passes stanzas on, and tells nobody what is stored.
+    /// Nothing: it passes stanzas on, and tells nobody what is stored.
     None,
     /// What it wrote and what it read: its answer says what is stored.
     Answer,
@@ -122,8 +122,10 @@ impl Dispatch<'_> {
             StanzaKind::Iq => self.iq(frame),
         };
         match result {
-            // What is passed on promises nothing of what was read; answers and pushes do.
-            Ok(Promise::None) => Done::Held(self.columns.store.finish_unpromised()),
+            Ok(Promise::None) => {
+                self.columns.store.finish();
+                Done::Held(Ticket::NONE)
+            }
             Ok(Promise::Answer) => Done::Held(self.columns.store.finish()),
             Err(Stop::Refuse(refusal)) => Done::Held(self.refuse(frame, kind, refusal)),
             Err(Stop::Miss(miss)) => {

@@ -1,17 +1,41 @@
-//! Presence: initial, later, directed and unavailable, as far as it needs no roster.
+//! Presence: initial, later, directed, probes and unavailable (RFC 6121 §4).
 //!
-//! RFC 6121 §4. Broadcast reaches the account's own resources; contacts come with the roster.
-//! Subscription stanzas are refused with `feature-not-implemented`, so that nobody waits in vain.
+//! ```text
+//! no `to`: kept, broadcast to contacts with From and the own resources; the first one greets the newcomer
+//! `to`:    directed, remembered ─▶ route        subscribe … ─▶ im/subscribing        probe ─▶ answered if allowed
+//! ```
 
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::ids::SessionId;
-use crate::im::directory::Route;
+use crate::im::announce::{UNAVAILABLE, write_presence};
+use crate::im::columns::Effect;
+use crate::im::directory::{Presence, Replay, Route};
 use crate::im::presence::Availability;
-use crate::im::session::{Available, Directed, Session};
-use crate::im::stop::Stop;
+use crate::im::session::{Directed, Session, SessionFlags};
+use crate::im::stop::{Refusal, Stop};
+use crate::im::subscribing::{BLOCKED, Subscribing};
+use crate::im::subscription::Ask;
+use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
-use crate::xml::{Tree, Writer, escape_attr, relay};
+use crate::xep::{avatar, delay};
+use crate::xml::{Top, Tree, Writer, relay_as};
+
+/// A presence that is too long to be kept.
+const TOO_LONG: Refusal = Refusal {
+    condition: StanzaCondition::PolicyViolation,
+    error_type: None,
+    text: Some("this presence is longer than the server keeps"),
+    application: None,
+};
+
+/// What a newcomer is owed: read before anything is changed in memory.
+#[derive(Debug, Default)]
+struct Owed {
+    requests: Vec<(String, Vec<u8>)>,
+    messages: Vec<offline::Waiting>,
+    motd: Option<(u64, String)>,
+}
 
 impl Dispatch<'_> {
     pub(super) fn presence(&mut self, frame: Frame<'_>) -> Result<Promise, Stop> {
@@ -25,26 +49,23 @@ impl Dispatch<'_> {
             Address::Jid(to) => self.presence_to(frame, kind, to),
         };
         self.columns.scratch.jid = scratch;
-        outcome.map(|()| Promise::None)
+        outcome
     }
 
-    fn presence_to_all(&mut self, frame: Frame<'_>, kind: PresenceType) -> Result<(), Stop> {
+    fn presence_to_all(&mut self, frame: Frame<'_>, kind: PresenceType) -> Result<Promise, Stop> {
         match kind {
-            PresenceType::Available => self.available(frame),
-            PresenceType::Unavailable => {
-                self.unavailable(frame);
-                Ok(())
-            }
-            PresenceType::Error | PresenceType::Probe => Ok(()),
+            PresenceType::Available => self.available(frame)?,
+            PresenceType::Unavailable => self.unavailable(frame),
+            PresenceType::Error | PresenceType::Probe => {}
             PresenceType::Subscribe
             | PresenceType::Subscribed
             | PresenceType::Unsubscribe
-            | PresenceType::Unsubscribed => Err(StanzaCondition::BadRequest.into()),
+            | PresenceType::Unsubscribed => return Err(StanzaCondition::BadRequest.into()),
         }
+        Ok(Promise::None)
     }
 
-    /// Initial or later presence (§§4.2, 4.4): to the account's own available resources, the sender
-    /// included; a newcomer is told of the others.
+    /// Initial or later presence (§§4.2, 4.4).
     fn available(&mut self, frame: Frame<'_>) -> Result<(), Stop> {
         let priority = if frame.head.child_count() == 0 {
             0
@@ -52,104 +73,182 @@ impl Dispatch<'_> {
             let tree = Tree::parse(frame.bytes, frame.head, frame.ns).map_err(|_| StanzaCondition::BadRequest)?;
             Availability::read(tree.root()).map_err(|_| StanzaCondition::BadRequest)?.priority
         };
-        let Some(sender) = self.columns.directory.get_mut(frame.sender) else { return Ok(()) };
-        let mut stanza = std::mem::take(&mut self.columns.scratch.out);
-        stanza.clear();
-        relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
-        let is_initial = sender.presence.is_none();
-        sender.presence = Some(Box::new(Available { priority, stanza: stanza.as_slice().into() }));
-        let bare = sender.jid.as_ref().bare().to_owned();
-        self.send_to_resources(&bare, None, &stanza);
-        self.columns.scratch.out = stanza;
-        if is_initial {
-            self.tell_newcomer(frame.sender, &bare);
+        if frame.bytes.len() > self.columns.bounds.presence_bytes_max {
+            return Err(TOO_LONG.into());
         }
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
+        let jid = sender.jid.clone();
+        let (is_initial, was_listening) = (!sender.is_available(), sender.priority().is_some_and(|old| old >= 0));
+        let owed = match sender.flags.has(SessionFlags::ANONYMOUS) {
+            true => Owed::default(),
+            false => self.owed(&jid, is_initial, priority >= 0 && !was_listening)?,
+        };
+        // Nothing misses from here on.
+        let mut payload = std::mem::take(&mut self.columns.scratch.out);
+        self.write_payload(frame, jid.as_ref(), &mut payload);
+        let id = frame.head.attr(frame.bytes, "id");
+        let presence = Presence { id: id.as_deref(), payload: &payload };
+        self.columns.directory.set_available(frame.sender, priority, presence);
+        self.columns.broadcast(jid.as_ref(), presence, None);
+        self.columns.scratch.out = payload;
+        if is_initial {
+            self.columns.greet(frame.sender);
+        }
+        self.hand_over(frame.sender, &jid, &owed);
         Ok(())
     }
 
-    fn tell_newcomer(&mut self, newcomer: SessionId, bare: &str) {
-        let Some(session) = self.columns.directory.get(newcomer) else { return };
-        let others = self.columns.directory.resources(bare).filter(|(id, _)| *id != newcomer);
-        for stanza in others.filter_map(|(_, other)| Some(&other.presence.as_ref()?.stanza)) {
-            self.columns.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
+    /// The stanza behind `<presence`, its addresses and its id, with the avatar's hash (XEP-0153).
+    fn write_payload(&self, frame: Frame<'_>, jid: JidRef<'_>, out: &mut Vec<u8>) {
+        out.clear();
+        let top = Top { without_id: true, ..Top::default() };
+        relay_as(frame.head, frame.bytes, frame.ns, top, frame.lang, out);
+        out.drain(.."<presence".len());
+        let online = self.columns.directory.online(jid.bare());
+        if let Some(hash) = online.and_then(|online| online.avatar.as_deref()) {
+            avatar::inject(frame.head, frame.bytes, frame.ns, hash, out);
         }
     }
 
-    /// The resource says goodbye (§4.5): all of its account, itself included, and everyone who got directed presence
-    /// hear it in its own words.
+    /// Requests and messages that have waited, and the message of the day.
+    fn owed(&mut self, jid: &Jid, is_initial: bool, listens: bool) -> Result<Owed, Stop> {
+        let mut owed = Owed::default();
+        if !is_initial && !listens {
+            return Ok(owed);
+        }
+        let account = jid.as_ref().to_bare();
+        let store = &mut *self.columns.store;
+        let (roster_key, offline_key) = (roster::meta_key(account), offline::meta_key(account));
+        store.need([roster_key, offline_key, motd::key(account.domainpart())])?;
+        if is_initial && roster::meta(store, account)?.requests > 0 {
+            owed.requests = roster::requests(store, account)?;
+        }
+        if listens && offline::meta(store, account)?.messages > 0 {
+            owed.messages = offline::list(store, account)?;
+        }
+        if is_initial {
+            owed.motd = motd::unseen(store, account)?;
+        }
+        Ok(owed)
+    }
+
+    fn hand_over(&mut self, id: SessionId, jid: &Jid, owed: &Owed) {
+        for (_, request) in &owed.requests {
+            self.columns.send(id, |out| out.extend_from_slice(request));
+        }
+        if let Some((number, text)) = &owed.motd {
+            let domain = jid.domainpart();
+            self.columns.send(id, |out| {
+                let mut xml = Writer::new(out);
+                xml.open("message").attr("from", domain).attr("to", jid.as_str()).attr("type", "headline");
+                xml.leaf("subject", "Message of the day").leaf("body", text).close();
+            });
+            // Where there is no room it is shown once more.
+            let _shown_again = motd::see(self.columns.store, jid.as_ref().to_bare(), *number);
+        }
+        let bare = jid.as_ref().bare();
+        let Some(online) = self.columns.directory.online_mut(bare) else { return };
+        let left = online.replay.as_ref().map(|replay| replay.up_to);
+        let waiting = owed.messages.iter().filter(|message| left.is_none_or(|left| message.number > left));
+        let Some(up_to) = waiting.clone().map(|message| message.number).max() else { return };
+        if left.is_none() {
+            online.replay = Some(Box::new(Replay { session: id, up_to }));
+            self.columns.effects.push(Effect::TellDrained { session: id });
+        }
+        for message in waiting {
+            self.columns.send(id, |out| delay::write(&message.stanza, jid.domainpart(), message.unix_ms, out));
+        }
+    }
+
+    /// The resource says goodbye (§4.5): all of its account, itself included, its contacts and everyone who got
+    /// directed presence hear it in its own words.
     fn unavailable(&mut self, frame: Frame<'_>) {
         let Some(sender) = self.columns.directory.get(frame.sender) else { return };
-        let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
-        relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
-        if sender.is_available() {
-            self.send_to_session(frame.sender, &stanza);
+        let (jid, was_available) = (sender.jid.clone(), sender.is_available());
+        let mut payload = std::mem::take(&mut self.columns.scratch.out);
+        payload.clear();
+        let top = Top { without_id: true, ..Top::default() };
+        relay_as(frame.head, frame.bytes, frame.ns, top, frame.lang, &mut payload);
+        payload.drain(.."<presence".len());
+        let id = frame.head.attr(frame.bytes, "id");
+        let presence = Presence { id: id.as_deref(), payload: &payload };
+        if was_available {
+            self.columns.send(frame.sender, |out| write_presence(jid.as_str(), None, presence, out));
         }
-        self.went(frame.sender, &stanza);
+        self.went(frame.sender, presence);
+        self.columns.scratch.out = payload;
     }
 
     /// Ends a session: what a graceful goodbye would have done, in the server's words (§4.5.2).
     pub fn end_session(&mut self, id: SessionId) {
+        self.went(id, UNAVAILABLE);
         if let Some(session) = self.columns.directory.get(id) {
-            let mut stanza = Vec::new();
-            Writer::new(&mut stanza)
-                .open("presence")
-                .attr("from", session.jid.as_str())
-                .attr("type", "unavailable")
-                .close();
-            self.went(id, &stanza);
+            let bare = session.jid.to_bare();
+            if let Some(online) = self.columns.directory.online_mut(bare.as_str())
+                && online.replay.as_ref().is_some_and(|replay| replay.session == id)
+            {
+                // What was on its way may not have arrived: it waits again.
+                online.replay = None;
+            }
         }
         self.columns.directory.remove(id);
     }
 
-    /// Tells all who knew that the resource was there; `stanza` is what broadcast says.
-    fn went(&mut self, id: SessionId, stanza: &[u8]) {
+    /// Tells all who knew that the resource was there; `presence` is what they hear.
+    fn went(&mut self, id: SessionId, presence: Presence<'_>) {
+        let was_available = self.columns.directory.set_unavailable(id);
         let Some(session) = self.columns.directory.get_mut(id) else { return };
-        let was_available = session.presence.take().is_some();
         let directed = session.directed.take();
-        let bare = session.jid.as_ref().bare().to_owned();
+        let jid = session.jid.clone();
         if was_available {
-            self.send_to_resources(&bare, Some(id), stanza);
+            self.columns.broadcast(jid.as_ref(), presence, Some(id));
         }
         for target in directed.iter().flat_map(|list| list.0.iter()) {
-            let is_told = |told: SessionId| was_available && target.bare() == bare && self.is_available(told);
+            if was_available && self.has_heard(&jid, target) {
+                continue;
+            }
+            let to = Some(target.as_str());
             match self.columns.directory.find(target.as_ref()) {
-                Some(session) if is_told(session) => {}
-                Some(session) => self.send_to_session(session, &addressed(stanza, target)),
-                None if target.is_bare() && !(was_available && target.bare() == bare) => {
-                    self.send_to_resources(target.bare(), None, &addressed(stanza, target));
+                Some(told) => {
+                    self.columns.send(told, |out| write_presence(jid.as_str(), to, presence, out));
                 }
-                None => {}
+                None if target.is_bare() => {
+                    let mut stanza = Vec::new();
+                    write_presence(jid.as_str(), to, presence, &mut stanza);
+                    self.columns.send_to_available(target.bare(), Some(id), &stanza);
+                    self.columns.send_to_component(target.domainpart(), |out| out.extend_from_slice(&stanza));
+                }
+                None => {
+                    let write = |out: &mut Vec<u8>| write_presence(jid.as_str(), to, presence, out);
+                    self.columns.send_to_component(target.domainpart(), write);
+                }
             }
         }
     }
 
-    fn is_available(&self, id: SessionId) -> bool {
-        self.columns.directory.get(id).is_some_and(Session::is_available)
+    /// Whether a target of directed presence has heard what was broadcast: a contact with From, or an own resource,
+    /// that is available.
+    fn has_heard(&self, jid: &Jid, target: &Jid) -> bool {
+        let is_told = target.bare() == jid.bare() || self.columns.directory.subscribed(jid.bare(), target.bare()).from;
+        let is_there = match self.columns.directory.find(target.as_ref()) {
+            Some(told) => self.columns.directory.get(told).is_some_and(Session::is_available),
+            None => target.is_bare() || self.columns.hosts.is_component(target.domainpart()),
+        };
+        is_told && is_there
     }
 
-    fn send_to_session(&mut self, id: SessionId, stanza: &[u8]) {
-        if let Some(session) = self.columns.directory.get(id) {
-            self.columns.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
+    fn presence_to(&mut self, frame: Frame<'_>, kind: PresenceType, to: JidRef<'_>) -> Result<Promise, Stop> {
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(Promise::None) };
+        let own = sender.jid.to_bare();
+        if kind != PresenceType::Error && self.columns.directory.has_blocked(own.as_str(), to) {
+            return Err(BLOCKED.into());
         }
-    }
-
-    /// Appends the same bytes to every available resource of an account but `except`.
-    fn send_to_resources(&mut self, bare: &str, except: Option<SessionId>, stanza: &[u8]) {
-        for (id, session) in self.columns.directory.resources(bare) {
-            if session.is_available() && Some(id) != except {
-                self.columns.outboxes.append(session.conn, |out| out.extend_from_slice(stanza));
-            }
+        if let Some(ask) = Ask::of(kind) {
+            return self.subscription(frame, &own, to, ask);
         }
-    }
-
-    fn presence_to(&mut self, frame: Frame<'_>, kind: PresenceType, to: JidRef<'_>) -> Result<(), Stop> {
-        if let Route::Component(conn) = self.route(to) {
-            self.deliver_to_component(frame, conn);
-            return Ok(());
-        }
-        if !self.columns.hosts.is_hosted(to.domainpart()) {
+        if matches!(self.route(to), Route::Remote | Route::Peer(_)) {
             return match kind {
-                PresenceType::Error => Ok(()),
+                PresenceType::Error => Ok(Promise::None),
                 _ => Err(StanzaCondition::RemoteServerNotFound.into()),
             };
         }
@@ -157,28 +256,78 @@ impl Dispatch<'_> {
             PresenceType::Available => {
                 self.remember_directed(frame.sender, to)?;
                 self.deliver_presence(frame, to);
-                Ok(())
             }
             PresenceType::Unavailable => {
                 self.forget_directed(frame.sender, to);
                 self.deliver_presence(frame, to);
-                Ok(())
             }
-            PresenceType::Error => {
-                self.deliver_presence(frame, to);
-                Ok(())
-            }
-            // A stranger's probe is met with silence (§4.3.2); contacts come with the roster.
-            PresenceType::Probe => Ok(()),
+            PresenceType::Error => self.deliver_presence(frame, to),
+            PresenceType::Probe => self.probe(frame, &own, to),
             PresenceType::Subscribe
             | PresenceType::Subscribed
             | PresenceType::Unsubscribe
-            | PresenceType::Unsubscribed => Err(StanzaCondition::FeatureNotImplemented.into()),
+            | PresenceType::Unsubscribed => {}
+        }
+        Ok(Promise::None)
+    }
+
+    /// A stanza about a subscription: bare addresses, both sides' rows, and what follows from them (§3).
+    fn subscription(&mut self, frame: Frame<'_>, own: &Jid, to: JidRef<'_>, ask: Ask) -> Result<Promise, Stop> {
+        let sender = self.columns.directory.get(frame.sender);
+        if sender.is_none_or(|sender| sender.flags.has(SessionFlags::ANONYMOUS)) {
+            return Err(StanzaCondition::NotAllowed.into());
+        }
+        let contact = to.to_bare();
+        let mut stanza = Vec::with_capacity(frame.bytes.len() + own.as_str().len() + 16);
+        let top = Top { from: Some(own.as_str()), to: Some(contact.as_str()), without_id: false };
+        relay_as(frame.head, frame.bytes, frame.ns, top, frame.lang, &mut stanza);
+        if stanza.len() > self.columns.bounds.presence_bytes_max {
+            return Err(TOO_LONG.into());
+        }
+        let mut subscribing = Subscribing::new(&mut self.columns);
+        subscribing.send(own.as_ref(), contact, ask, &stanza)?;
+        subscribing.finish();
+        Ok(Promise::Answer)
+    }
+
+    /// A client's probe: answered by what the contact's roster or its directed presence allows, else with silence
+    /// (§4.3.2, §4.6.6). Components are asked themselves.
+    fn probe(&mut self, frame: Frame<'_>, own: &Jid, to: JidRef<'_>) {
+        if let Route::Component(conn) = self.route(to) {
+            return self.deliver_to_component(frame, conn);
+        }
+        let directory = &self.columns.directory;
+        let is_seen = |session: &Session| {
+            let directed = session.directed.as_deref();
+            directory.subscribed(to.bare(), own.as_str()).from
+                || to.bare() == own.as_str()
+                || directed.is_some_and(|list| list.0.iter().any(|jid| jid.bare() == own.as_str()))
+        };
+        if directory.has_blocked(to.bare(), own.as_ref()) {
+            return;
+        }
+        let Some(sender) = directory.get(frame.sender) else { return };
+        for (_, session) in directory.resources(to.bare()) {
+            let is_asked = to.resourcepart().is_none_or(|resource| session.jid.resourcepart() == Some(resource));
+            let presence = directory.presence(session).filter(|_| is_asked && is_seen(session));
+            if let Some(presence) = presence {
+                let from = session.jid.as_str();
+                self.columns
+                    .outboxes
+                    .append(sender.conn, |out| write_presence(from, Some(own.as_str()), presence, out));
+            }
         }
     }
 
     /// Directed presence reaches the resource, or all available ones of a bare JID; else silence (§8.5).
     fn deliver_presence(&mut self, frame: Frame<'_>, to: JidRef<'_>) {
+        if let Route::Component(conn) = self.route(to) {
+            return self.deliver_to_component(frame, conn);
+        }
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+        if self.columns.directory.has_blocked(to.bare(), sender.jid.as_ref()) {
+            return;
+        }
         match self.columns.directory.find(to) {
             Some(target) => {
                 self.deliver(frame, target);
@@ -213,17 +362,4 @@ impl Dispatch<'_> {
             }
         }
     }
-}
-
-/// A broadcast stanza of ours or from `relay`, which both begin with `<name from=`, with a `to`.
-fn addressed(stanza: &[u8], to: &Jid) -> Vec<u8> {
-    let name_end = stanza.iter().position(|byte| *byte == b' ').unwrap_or_default();
-    let (name, rest) = stanza.split_at(name_end);
-    let mut out = Vec::with_capacity(stanza.len() + to.as_str().len() + 6);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b" to='");
-    escape_attr(to.as_str(), &mut out);
-    out.push(b'\'');
-    out.extend_from_slice(rest);
-    out
 }

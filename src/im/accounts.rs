@@ -204,6 +204,11 @@ impl Counters {
     }
 }
 
+/// The key of an account's row.
+pub fn key(domain: &str, localpart: &str) -> Key {
+    account_key(domain, localpart)
+}
+
 fn account_key(domain: &str, localpart: &str) -> Key {
     Key::new(Table::Accounts).text(domain).text(localpart)
 }

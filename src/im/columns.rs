@@ -8,9 +8,11 @@
 //! or refuses. Memory (directory, sessions) is not taken back; see [`super::stop`].
 
 use crate::clock::Now;
+use crate::config::Limits;
 use crate::ids::{ConnId, SessionId};
 use crate::im::directory::Directory;
 use crate::im::session::SessionFlags;
+use crate::limits::{DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX};
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::random::Random;
@@ -36,6 +38,54 @@ pub trait Hosts: fmt::Debug {
 pub struct Bounds {
     /// Targets that one session may have sent directed presence to.
     pub directed_max: usize,
+    /// Bytes of one presence that is kept and broadcast.
+    pub presence_bytes_max: usize,
+    /// Contacts of one account, those that only ask included.
+    pub roster_items_max: u32,
+    /// Groups that one contact may be in.
+    pub roster_groups_max: usize,
+    /// Bytes of a contact's name, and of a group's.
+    pub roster_name_bytes_max: usize,
+    /// Subscription requests of one account that wait for an answer.
+    pub requests_max: u32,
+    /// Messages that wait for one account.
+    pub offline_messages_max: u32,
+    /// Bytes of them.
+    pub offline_bytes_max: u64,
+    /// JIDs that one account may block.
+    pub blocked_max: usize,
+    /// Bytes of a vCard.
+    pub vcard_bytes_max: usize,
+    /// Private XML elements of one account.
+    pub private_elements_max: u32,
+    /// Bytes of them.
+    pub private_bytes_max: u64,
+}
+
+impl Default for Bounds {
+    /// The bounds of a default configuration.
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            directed_max: DIRECTED_PRESENCE_MAX,
+            presence_bytes_max: limits.presence_bytes as usize,
+            roster_items_max: limits.roster_items,
+            roster_groups_max: ROSTER_GROUPS_MAX,
+            roster_name_bytes_max: ROSTER_NAME_BYTES_MAX,
+            requests_max: limits.subscription_requests,
+            offline_messages_max: limits.offline_messages,
+            offline_bytes_max: limits.offline_bytes,
+            blocked_max: limits.blocked_jids as usize,
+            vcard_bytes_max: limits.vcard_bytes as usize,
+            private_elements_max: limits.private_elements,
+            private_bytes_max: limits.private_bytes,
+        }
+    }
 }
 
 /// What the core does after the handler has returned.
@@ -47,6 +97,11 @@ pub enum Effect {
         session: SessionId,
         /// Why.
         condition: StreamCondition,
+    },
+    /// Rows go when what is in the session's outbox has left: see [`crate::im::directory::Replay`].
+    TellDrained {
+        /// The session.
+        session: SessionId,
     },
     /// An account is no more: its sessions and the logins on their way to it end.
     AccountGone {

@@ -13,7 +13,8 @@
 
 use crate::ids::{ConnId, SessionId, Table};
 use crate::im::blocks::Blocked;
-use crate::im::session::{Session, SessionFlags};
+use crate::im::payloads::Payloads;
+use crate::im::session::{Available, Session, SessionFlags};
 use crate::jid::{Jid, JidRef};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -91,6 +92,17 @@ pub struct Online {
     pub blocked: Option<Box<Blocked>>,
     /// SHA-1 of its vCard's photo (XEP-0153).
     pub avatar: Option<Box<[u8; 20]>>,
+    /// Messages that have waited and are on their way.
+    pub replay: Option<Box<Replay>>,
+}
+
+/// Messages of an account that are on their way to a session; the rows go when they have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The session.
+    pub session: SessionId,
+    /// The number of the last one.
+    pub up_to: u64,
 }
 
 /// What the store knows of an account that comes online.
@@ -111,8 +123,17 @@ pub struct Contact<'a> {
     pub bare: &'a str,
     /// Who sees whom.
     pub subscribed: Subscribed,
-    /// Its first session, if it is online here.
-    first: Option<SessionId>,
+    /// What is known of it, if it is online here.
+    pub online: Option<&'a Online>,
+}
+
+/// What a session has broadcast, without its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence<'a> {
+    /// The stanza's `id`.
+    pub id: Option<&'a str>,
+    /// All behind `<presence`, its addresses and its id.
+    pub payload: &'a [u8],
 }
 
 /// All sessions, and the way to find them.
@@ -122,12 +143,19 @@ pub struct Directory {
     names: Slab<Name>,
     index: HashTable<u32>,
     keys: (u64, u64),
+    payloads: Payloads,
 }
 
 impl Directory {
     /// Empty; `keys` makes the hash unpredictable to peers.
     pub fn new(keys: (u64, u64)) -> Self {
-        Self { sessions: Table::new(), names: Slab::new(), index: HashTable::new(), keys }
+        Self {
+            sessions: Table::new(),
+            names: Slab::new(),
+            index: HashTable::new(),
+            keys,
+            payloads: Payloads::new(keys),
+        }
     }
 
     /// Gives back what a past load has left.
@@ -184,14 +212,13 @@ impl Directory {
         let edges = self.online(bare).map_or(&[][..], |online| &online.edges);
         edges.iter().filter_map(|edge| {
             let name = self.names.get(edge.name() as usize)?;
-            let first = name.online.as_ref().and_then(|online| online.first);
-            Some(Contact { bare: &name.text, subscribed: edge.subscribed(), first })
+            Some(Contact { bare: &name.text, subscribed: edge.subscribed(), online: name.online.as_deref() })
         })
     }
 
     /// The sessions of a contact, newest first.
     pub fn resources_of(&self, contact: Contact<'_>) -> Resources<'_> {
-        Resources { sessions: &self.sessions, next: contact.first }
+        Resources { sessions: &self.sessions, next: contact.online.and_then(|online| online.first) }
     }
 
     /// Who sees whom between an account that is online and a contact; neither, if it is not online.
@@ -237,6 +264,37 @@ impl Directory {
     /// Whether an account that is online has blocked `by`.
     pub fn has_blocked(&self, bare: &str, by: JidRef<'_>) -> bool {
         self.online(bare).and_then(|online| online.blocked.as_deref()).is_some_and(|blocked| blocked.matches(by))
+    }
+
+    /// What a session has last broadcast; none before initial presence and after unavailable.
+    pub fn presence<'a>(&'a self, session: &'a Session) -> Option<Presence<'a>> {
+        let available = session.presence.as_deref()?;
+        Some(Presence { id: available.id.as_deref(), payload: self.payloads.get(&available.payload) })
+    }
+
+    /// Keeps what a session broadcasts; true if it was not available before.
+    pub fn set_available(&mut self, id: SessionId, priority: i8, presence: Presence<'_>) -> bool {
+        let Some(session) = self.sessions.get_mut(id) else { return false };
+        let payload = self.payloads.keep(presence.payload);
+        let available = Available { priority, id: presence.id.map(Into::into), payload };
+        let old = session.presence.replace(Box::new(available));
+        let was_available = old.is_some();
+        self.release(old);
+        !was_available
+    }
+
+    /// The session has said goodbye; true if it was available.
+    pub fn set_unavailable(&mut self, id: SessionId) -> bool {
+        let old = self.sessions.get_mut(id).and_then(|session| session.presence.take());
+        let was_available = old.is_some();
+        self.release(old);
+        was_available
+    }
+
+    fn release(&mut self, old: Option<Box<Available>>) {
+        if let Some(old) = old {
+            self.payloads.release(old.payload);
+        }
     }
 
     /// The session of exactly this full JID.
@@ -311,7 +369,8 @@ impl Directory {
         edges.sort_unstable_by_key(|edge| edge.name());
         let name = self.use_name(bare);
         if let Some(name) = self.names.get_mut(name as usize) {
-            name.online = Some(Box::new(Online { first: None, edges: edges.into_boxed_slice(), blocked, avatar }));
+            name.online =
+                Some(Box::new(Online { first: None, edges: edges.into_boxed_slice(), blocked, avatar, replay: None }));
         }
     }
 
@@ -326,6 +385,7 @@ impl Directory {
 
     /// Takes a session out; with its last one an account is no longer online.
     pub fn remove(&mut self, id: SessionId) -> Option<Session> {
+        self.set_unavailable(id);
         let session = self.sessions.remove(id)?;
         let bare = session.jid.as_ref().bare();
         let first = self.online(bare).and_then(|online| online.first);
@@ -361,6 +421,7 @@ impl Directory {
             self.names.iter().map(|(_, name)| name.text.len() + name.online.as_ref().map_or(0, |o| o.heap_bytes()));
         self.sessions.heap_bytes()
             + behind
+            + self.payloads.heap_bytes()
             + names.sum::<usize>()
             + self.names.capacity() * (size_of::<Name>() + size_of::<usize>())
             + self.index.capacity() * (size_of::<u32>() + 1)

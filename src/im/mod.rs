@@ -6,12 +6,18 @@
 //! ```
 
 pub mod accounts;
+pub mod announce;
 pub mod blocks;
 pub mod columns;
 pub mod directory;
 pub mod load;
+pub mod motd;
+pub mod offline;
+pub mod payloads;
 pub mod presence;
 pub mod roster;
 pub mod session;
 pub mod stop;
+pub mod subscribing;
 pub mod subscription;
+pub mod vcard;

@@ -201,6 +201,14 @@ impl Change {
         self.batch.put(key(account, contact).as_bytes(), &encode(item));
     }
 
+    /// Sets an item of which clients see nothing new.
+    pub fn put_quietly(&mut self, account: JidRef<'_>, contact: &str, is_new: bool, item: &mut Item) {
+        if is_new {
+            self.meta.items = self.meta.items.saturating_add(1);
+        }
+        self.batch.put(key(account, contact).as_bytes(), &encode(item));
+    }
+
     /// Takes an item out; a listed one is remembered as removed.
     pub fn delete(&mut self, account: JidRef<'_>, contact: &str, old: &Item) {
         self.batch.delete(key(account, contact).as_bytes());

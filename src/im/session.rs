@@ -6,6 +6,7 @@
 //! RFC 6120 §7, RFC 6121 §4.
 
 use crate::ids::{ConnId, SessionId};
+use crate::im::payloads::PayloadId;
 use crate::jid::Jid;
 
 /// One bound resource.
@@ -18,7 +19,7 @@ pub struct Session {
     /// The next session of the same account: sessions of one account form a list.
     pub(super) next: Option<SessionId>,
     /// What was last broadcast; none before initial presence and after unavailable.
-    pub presence: Option<Box<Available>>,
+    pub(super) presence: Option<Box<Available>>,
     /// Who got directed presence and must hear of the end (RFC 6121 §4.6.3).
     pub directed: Option<Box<Directed>>,
     /// Small facts.
@@ -36,6 +37,8 @@ impl SessionFlags {
     pub const INTERESTED: Self = Self(2);
     /// It has asked for the block list, and gets pushes (XEP-0191 §3.3).
     pub const BLOCK_LIST: Self = Self(4);
+    /// It has asked for the roster with a version, and pushes tell it theirs (RFC 6121 §2.6).
+    pub const VERSIONED: Self = Self(8);
 
     /// Whether it is set.
     pub fn has(self, flag: Self) -> bool {
@@ -61,8 +64,10 @@ pub struct Directed(pub Vec<Jid>);
 pub struct Available {
     /// RFC 6121 §4.7.2.3: negative means no messages to the bare JID.
     pub priority: i8,
-    /// The whole stanza as it is relayed: checked bytes with `from` stamped.
-    pub stanza: Box<[u8]>,
+    /// The stanza's `id`, which answers to probes have too (§4.3.2).
+    pub id: Option<Box<str>>,
+    /// The rest of the stanza: checked bytes, behind `<presence` and its addresses and id.
+    pub(super) payload: PayloadId,
 }
 
 impl Session {
@@ -83,7 +88,8 @@ impl Session {
 
     /// Bytes on the heap behind this row.
     pub fn heap_bytes(&self) -> usize {
-        let presence = self.presence.as_ref().map_or(0, |p| size_of::<Available>() + p.stanza.len());
+        let presence =
+            self.presence.as_ref().map_or(0, |p| size_of::<Available>() + p.id.as_ref().map_or(0, |id| id.len()));
         let directed = self.directed.as_ref().map_or(0, |list| {
             size_of::<Directed>()
                 + list.0.capacity() * size_of::<Jid>()

@@ -80,6 +80,14 @@ pub struct JidRef<'a> {
 }
 
 impl<'a> JidRef<'a> {
+    /// An address that was prepared before, such as one read back from the store: only its parts are found.
+    pub fn of_prepared(text: &'a str) -> Self {
+        let bare_end = text.find('/').unwrap_or(text.len());
+        let local_end = text.get(..bare_end).and_then(|bare| bare.find('@')).unwrap_or(0);
+        // Prepared parts are at most 1,023 bytes each.
+        Self { text, local_end: local_end as u16, bare_end: bare_end as u16 }
+    }
+
     /// The whole address.
     pub fn as_str(self) -> &'a str {
         self.text

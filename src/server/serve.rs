@@ -29,9 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::limits::{
-    BIND_ATTEMPTS_MAX, DIRECTED_PRESENCE_MAX, ELEMENTS_BEFORE_LOGIN_MAX, HELD_ANSWERS_MAX, THROTTLE_ENTRIES_MAX,
-};
+use crate::limits::{BIND_ATTEMPTS_MAX, ELEMENTS_BEFORE_LOGIN_MAX, HELD_ANSWERS_MAX, THROTTLE_ENTRIES_MAX};
 
 /// What a server is made of beside its configuration.
 pub struct Parts {
@@ -210,7 +208,7 @@ pub fn settings(config: &Config) -> Settings {
         negotiation_timeout_ms: u64::from(limits.negotiation_timeout_s) * 1000,
         partial_bytes_max: bytes(limits.partial_stanza_bytes_total),
         resources_per_account_max: limits.resources_per_account as usize,
-        bounds: Bounds { directed_max: DIRECTED_PRESENCE_MAX },
+        bounds: Bounds::from(limits),
         hashes_waiting_max: limits.hashes_waiting as usize,
         verifiers_max: limits.verifiers as usize,
         verifier_lifetime_s: u64::from(limits.verifier_lifetime_s),

@@ -45,6 +45,12 @@ pub struct Miss {
 }
 
 impl Miss {
+    /// This, and what another read misses: one fetch for both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.ranges.extend(other.ranges);
+        self
+    }
+
     /// What has to be fetched; at least one.
     pub fn ranges(&self) -> &[KeyRange] {
         &self.ranges
@@ -138,6 +144,7 @@ pub struct Store {
     fetched_bytes: usize,
     wanted: VecDeque<Want>,
     is_fetching: bool,
+    written: u64,
     counters: StoreCounters,
 }
 
@@ -164,6 +171,7 @@ impl Store {
             fetched_bytes: 0,
             wanted: VecDeque::new(),
             is_fetching: false,
+            written: 0,
             counters: StoreCounters::default(),
         }
     }
@@ -279,17 +287,11 @@ impl Store {
         let mut ticket = self.read;
         if !self.draft.is_empty() {
             self.filling.absorb(&mut self.draft);
+            self.written += 1;
             ticket = self.filling_ticket;
         }
         self.end_run();
         ticket
-    }
-
-    /// The handler is done and tells nobody what is stored: as [`Store::finish`], but for the ticket, which is the one
-    /// of what it wrote itself.
-    pub fn finish_unpromised(&mut self) -> Ticket {
-        self.read = Ticket::NONE;
-        self.finish()
     }
 
     /// The handler gives up, on [`StoreFull`] or by its own decision: nothing of it is written. Returns
@@ -455,6 +457,11 @@ impl Store {
     /// Bytes of rows held for parked frames.
     pub fn fetched_bytes(&self) -> usize {
         self.fetched_bytes
+    }
+
+    /// Runs that have written, since the start.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// How many frames are parked.

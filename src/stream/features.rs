@@ -153,6 +153,7 @@ fn write_session(domain: &DomainPolicy, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>\
           <session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session>\
+          <ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>\
           <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>",
     );
     out.extend_from_slice(domain.max_stanza_bytes.to_string().as_bytes());

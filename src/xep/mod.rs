@@ -7,8 +7,11 @@
 //! A handler is a plain function: it looks at the request, writes the payload of the result, or says
 //! which stanza error it is. Wrapping, addressing and delivery are the caller's.
 
+pub mod avatar;
+pub mod delay;
 pub mod disco;
 pub mod ping;
+pub mod roster;
 pub mod session;
 pub mod time;
 pub mod version;
@@ -119,7 +122,7 @@ pub struct Extension {
 
 /// All extensions, in hook order.
 pub const EXTENSIONS: &[Extension] =
-    &[disco::EXTENSION, ping::EXTENSION, version::EXTENSION, time::EXTENSION, session::EXTENSION];
+    &[roster::EXTENSION, disco::EXTENSION, ping::EXTENSION, version::EXTENSION, time::EXTENSION, session::EXTENSION];
 
 /// Finds who answers a payload and lets them.
 ///

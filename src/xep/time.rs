@@ -33,6 +33,13 @@ pub fn stamp(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The same with milliseconds, such as `2002-09-10T23:08:25.123Z`.
+pub fn stamp_ms(unix_ms: u64) -> String {
+    let mut stamp = stamp(unix_ms / 1000);
+    stamp.pop();
+    format!("{stamp}.{:03}Z", unix_ms % 1000)
+}
+
 /// The civil date of a day since 1970-01-01 (Hinnant's `civil_from_days`, for days from then on).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;

@@ -33,7 +33,7 @@ pub use error::XmlError;
 pub use framer::{Expect, Scan, Step};
 pub use head::{CHILDREN_KEPT_MAX, Child, Head};
 pub use ns::{CLIENT, STREAMS, StreamNs, XML, XMLNS};
-pub use relay::relay;
+pub use relay::{Top, relay, relay_as};
 pub use tree::{Element, Tree};
 pub use write::{WRITER_DEPTH_MAX, Writer, escape, escape_attr};
 

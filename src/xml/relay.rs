@@ -20,9 +20,30 @@ use super::write::escape_attr;
 /// `from` replaces what the sender wrote. `lang` is the sender's stream's language; it is added if the frame names
 /// none itself. The frame's own namespace must be `jabber:client`.
 pub fn relay(head: &Head, bytes: &[u8], ns: &StreamNs, from: &str, lang: Option<&str>, out: &mut Vec<u8>) {
+    relay_as(head, bytes, ns, Top { from: Some(from), ..Top::default() }, lang, out);
+}
+
+/// What the top tag says instead of what the sender wrote.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Top<'a> {
+    /// The `from`; none leaves it out.
+    pub from: Option<&'a str>,
+    /// Another `to`; none leaves the sender's.
+    pub to: Option<&'a str>,
+    /// Whether the `id` is left out.
+    pub without_id: bool,
+}
+
+/// The same, with more of the top tag replaced: see [`relay`].
+pub fn relay_as(head: &Head, bytes: &[u8], ns: &StreamNs, top: Top<'_>, lang: Option<&str>, out: &mut Vec<u8>) {
     out.push(b'<');
     out.extend_from_slice(head.name.whole(bytes));
-    write_attr(b"from", from, out);
+    if let Some(from) = top.from {
+        write_attr(b"from", from, out);
+    }
+    if let Some(to) = top.to {
+        write_attr(b"to", to, out);
+    }
     if let Some(lang) = lang.filter(|_| head.find(bytes, b"xml:lang").is_none()) {
         write_attr(b"xml:lang", lang, out);
     }
@@ -32,7 +53,7 @@ pub fn relay(head: &Head, bytes: &[u8], ns: &StreamNs, from: &str, lang: Option<
     let mut before = copied;
     for attr in &head.attrs {
         let end = attr.value.range().end + 1;
-        if is_dropped(attr, bytes) {
+        if is_dropped(attr, bytes, top) {
             out.extend_from_slice(bytes.get(copied..before).unwrap_or_default());
             copied = end;
         }
@@ -42,9 +63,11 @@ pub fn relay(head: &Head, bytes: &[u8], ns: &StreamNs, from: &str, lang: Option<
 }
 
 /// The sender's `from`, and the declaration that every client stream has as its default.
-fn is_dropped(attr: &Attr, bytes: &[u8]) -> bool {
+fn is_dropped(attr: &Attr, bytes: &[u8], top: Top<'_>) -> bool {
     match attr.name.whole(bytes) {
         b"from" => true,
+        b"to" => top.to.is_some(),
+        b"id" => top.without_id,
         b"xmlns" => means(attr.value.of(bytes), CLIENT),
         _ => false,
     }
@@ -121,6 +144,20 @@ mod tests {
         for (frame, expected) in cases {
             assert_eq!(relayed(USUAL, frame, None), expected);
         }
+    }
+
+    #[test]
+    fn the_top_tag_can_be_another() {
+        let mut scan = Scan::default();
+        let (frame, ns) =
+            (&b"<presence to='b/r' id='1' type='subscribe'><status/></presence>"[..], StreamNs::standard());
+        scan.step(frame, Expect::Frames, ns, &LIMITS).unwrap();
+        let mut out = Vec::new();
+        relay_as(scan.head(), frame, ns, Top { from: Some("a"), to: Some("b"), without_id: false }, None, &mut out);
+        assert_eq!(out, b"<presence from='a' to='b' id='1' type='subscribe'><status/></presence>");
+        out.clear();
+        relay_as(scan.head(), frame, ns, Top { without_id: true, ..Top::default() }, None, &mut out);
+        assert_eq!(out, b"<presence to='b/r' type='subscribe'><status/></presence>");
     }
 
     #[test]

@@ -20,8 +20,9 @@ use stonechat::action::Action;
 use stonechat::clock::Now;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
 use stonechat::ids::ConnId;
-use stonechat::im::accounts;
 use stonechat::im::columns::Bounds;
+use stonechat::im::subscription::State;
+use stonechat::im::{accounts, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
@@ -71,6 +72,8 @@ struct Client {
 pub(crate) struct Setup {
     pub(crate) domains: Vec<String>,
     pub(crate) accounts: Vec<(String, String)>,
+    /// Pairs of accounts that see each other.
+    pub(crate) friends: Vec<(String, String)>,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
@@ -87,6 +90,7 @@ impl Default for Setup {
         Self {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
+            friends: Vec::new(),
             direct: false,
             certificate: true,
             tls_required: true,
@@ -111,6 +115,7 @@ impl Setup {
                 "about" => {}
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
+                "friends" => setup.friends.push((word(0), word(1))),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
                 "tls-required" => setup.tls_required = word(0) != "no",
@@ -150,7 +155,7 @@ pub(crate) fn settings() -> Settings {
         negotiation_timeout_ms: 30_000,
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
-        bounds: Bounds { directed_max: 8 },
+        bounds: Bounds { directed_max: 8, ..Bounds::default() },
         hashes_waiting_max: 8,
         verifiers_max: 16,
         verifier_lifetime_s: 60,
@@ -199,9 +204,7 @@ impl Sim {
         };
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
-        for (address, password) in &setup.accounts {
-            add_account(&mut *engine, address, password);
-        }
+        fill(&mut *engine, setup);
         let now = Now { mono_ms: 1_000, unix_ms: NOW_S * 1000 };
         Self {
             core,
@@ -220,6 +223,10 @@ impl Sim {
     }
 
     /// The connection of a client.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.core.counters().get(name).copied().unwrap()
+    }
+
     pub(crate) fn conn(&self, client: &str) -> ConnId {
         self.clients[client].id.unwrap()
     }
@@ -403,6 +410,29 @@ fn client_pki(setup: &Setup, addresses: &[String]) -> (Arc<TlsDomains>, Vec<Vec<
         world.take_clients(name, &[&ca]);
     }
     (Arc::new(world.load()), vec![issued.der.to_vec()])
+}
+
+/// Puts what a set-up has before the first connection on disk.
+pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
+    for (address, password) in &setup.accounts {
+        add_account(engine, address, password);
+    }
+    for (one, other) in &setup.friends {
+        befriend(engine, one, other);
+        befriend(engine, other, one);
+    }
+}
+
+/// Puts a contact that sees and is seen into a roster.
+fn befriend(engine: &mut dyn Engine, account: &str, contact: &str) {
+    let account = Jid::parse(account).unwrap();
+    let written = offline::run(engine, |store| {
+        let mut change = roster::Change::of(store, account.as_ref(), 1)?;
+        let mut item = roster::Item { state: State::Both, listed: true, ..roster::Item::default() };
+        change.put(account.as_ref(), contact, None, &mut item);
+        Ok(change.write(store, account.as_ref()))
+    });
+    written.unwrap().unwrap();
 }
 
 /// Puts an account with both SCRAM sets on disk.

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use crate::common::script::Peer;
-use crate::sim::{Setup, add_account, client_chain};
+use crate::sim::{Setup, client_chain, fill};
 use crate::tls_common::{ClientSettings, World};
 use rustls::ClientConnection;
 use std::collections::BTreeMap;
@@ -43,9 +43,7 @@ impl Running {
             client = ClientSettings::with_certificate(&world.ca, rustls::ALL_VERSIONS, &issued);
         }
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
-        for (address, password) in &setup.accounts {
-            add_account(&mut *engine, address, password);
-        }
+        fill(&mut *engine, setup);
         let tls = setup.certificate.then(|| world.load());
         let config = config(setup);
         let parts =

@@ -88,7 +88,7 @@ fn tight() -> Settings {
         negotiation_timeout_ms: 20_000,
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
-        bounds: Bounds { directed_max: 3 },
+        bounds: Bounds { directed_max: 3, ..Bounds::default() },
         hashes_waiting_max: 3,
         verifiers_max: 3,
         verifier_lifetime_s: 20,

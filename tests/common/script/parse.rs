@@ -8,6 +8,7 @@ use super::{Act, DEFAULT_CLIENT, Login, Part, Place, Script, ScriptError, Settin
 const SETTINGS: &[&str] = &[
     "about",
     "account",
+    "friends",
     "anonymous",
     "certificate",
     "client-certificate",

@@ -1,0 +1,123 @@
+//! Presence on its way to those who may see it: encoded once, appended for each (RFC 6121 §4).
+//!
+//! ```text
+//! <presence │ from='full' │ to='bare' │ id='x' │ payload ──▶ each available resource of each contact with From
+//! ```
+
+use crate::ids::SessionId;
+use crate::im::columns::Columns;
+use crate::im::directory::{Contact, Directory, Presence};
+use crate::jid::JidRef;
+use crate::xml::escape_attr;
+
+/// The payload of the server's own words for a resource that is gone (RFC 6121 §4.5.2).
+pub const UNAVAILABLE: Presence<'static> = Presence { id: None, payload: b" type='unavailable'/>" };
+
+/// Appends a presence stanza.
+pub fn write_presence(from: &str, to: Option<&str>, presence: Presence<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<presence");
+    for (name, value) in [(&b" from='"[..], Some(from)), (b" to='", to), (b" id='", presence.id)] {
+        if let Some(value) = value {
+            out.extend_from_slice(name);
+            escape_attr(value, out);
+            out.push(b'\'');
+        }
+    }
+    out.extend_from_slice(presence.payload);
+}
+
+/// Whether neither of two accounts has blocked the other, as far as they are online.
+fn may_meet(directory: &Directory, own: JidRef<'_>, contact: Contact<'_>) -> bool {
+    let blocked = |by: Option<&crate::im::directory::Online>, whom: JidRef<'_>| {
+        by.and_then(|online| online.blocked.as_deref()).is_some_and(|blocked| blocked.matches(whom))
+    };
+    !blocked(contact.online, own) && !blocked(directory.online(own.bare()), JidRef::of_prepared(contact.bare))
+}
+
+impl Columns<'_> {
+    /// A session's presence goes to all contacts that see the account, and to the account's own available resources
+    /// but `except`.
+    pub fn broadcast(&mut self, from: JidRef<'_>, presence: Presence<'_>, except: Option<SessionId>) {
+        let Self { directory, outboxes, hosts, metrics, .. } = self;
+        for contact in directory.contacts(from.bare()).filter(|contact| contact.subscribed.from) {
+            if !may_meet(directory, from, contact) {
+                continue;
+            }
+            if contact.online.is_none() {
+                let domain = JidRef::of_prepared(contact.bare).domainpart();
+                if let Some(conn) = hosts.component(domain) {
+                    outboxes.append(conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                }
+                continue;
+            }
+            for (_, session) in directory.resources_of(contact).filter(|(_, session)| session.is_available()) {
+                outboxes.append(session.conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                metrics.presence_delivered += 1;
+            }
+        }
+        for (id, session) in directory.resources(from.bare()) {
+            if session.is_available() && Some(id) != except {
+                outboxes.append(session.conn, |out| write_presence(from.as_str(), None, presence, out));
+                metrics.presence_delivered += 1;
+            }
+        }
+    }
+
+    /// What a resource that has become available may see: its contacts' presence, and that of the account's other
+    /// resources (RFC 6121 §4.2.2, §4.3.2). Components are asked.
+    pub fn greet(&mut self, newcomer: SessionId) {
+        let Self { directory, outboxes, hosts, .. } = self;
+        let Some(session) = directory.get(newcomer) else { return };
+        let (own, conn) = (session.jid.as_ref(), session.conn);
+        for contact in directory.contacts(own.bare()).filter(|contact| contact.subscribed.to) {
+            if !may_meet(directory, own, contact) {
+                continue;
+            }
+            if contact.online.is_none() {
+                let domain = JidRef::of_prepared(contact.bare).domainpart();
+                if let Some(component) = hosts.component(domain) {
+                    let probe = Presence { id: None, payload: b" type='probe'/>" };
+                    outboxes.append(component, |out| write_presence(own.bare(), Some(contact.bare), probe, out));
+                }
+            } else if directory.subscribed(contact.bare, own.bare()).from {
+                for (_, other) in directory.resources_of(contact) {
+                    if let Some(presence) = directory.presence(other) {
+                        let from = other.jid.as_str();
+                        outboxes.append(conn, |out| write_presence(from, Some(own.bare()), presence, out));
+                    }
+                }
+            }
+        }
+        for (id, other) in directory.resources(own.bare()) {
+            if let Some(presence) = directory.presence(other).filter(|_| id != newcomer) {
+                outboxes.append(conn, |out| write_presence(other.jid.as_str(), None, presence, out));
+            }
+        }
+    }
+
+    /// The presence of all available resources of an account goes to one contact; `Some(presence)` instead of their
+    /// own.
+    fn tell_contact(&mut self, account: &str, to: JidRef<'_>, instead: Option<Presence<'_>>) {
+        let Self { directory, outboxes, hosts, .. } = self;
+        for (_, resource) in directory.resources(account) {
+            let Some(current) = directory.presence(resource) else { continue };
+            let (from, presence) = (resource.jid.as_str(), instead.unwrap_or(current));
+            if let Some(conn) = hosts.component(to.domainpart()) {
+                outboxes.append(conn, |out| write_presence(from, Some(to.bare()), presence, out));
+            }
+            for (_, session) in directory.resources(to.bare()).filter(|(_, session)| session.is_available()) {
+                outboxes.append(session.conn, |out| write_presence(from, Some(to.bare()), presence, out));
+            }
+        }
+    }
+
+    /// One contact gets the current presence of all available resources of an account.
+    pub fn send_current(&mut self, account: &str, to: JidRef<'_>) {
+        self.tell_contact(account, to, None);
+    }
+
+    /// One contact no longer sees an account: unavailable, from each of its available resources.
+    pub fn send_unavailable(&mut self, account: &str, to: JidRef<'_>) {
+        self.tell_contact(account, to, Some(UNAVAILABLE));
+    }
+}

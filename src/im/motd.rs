@@ -1,0 +1,73 @@
+//! The message of the day: the rows (XEP-0133 §4.22 to §4.24).
+//!
+//! ```text
+//! domain ──▶ its number and text      domain ‖ localpart ──▶ the number that it has seen
+//! ```
+
+use crate::jid::JidRef;
+use crate::storage::keys::{Key, Table};
+use crate::storage::{Miss, Store, StoreFull};
+
+/// The format of the rows; their first byte.
+const ROW_VERSION: u8 = 1;
+
+/// The key of a domain's row.
+pub fn key(domain: &str) -> Key {
+    Key::new(Table::Motd).text(domain)
+}
+
+/// The key of the row that says which one an account has seen.
+pub fn seen_key(account: JidRef<'_>) -> Key {
+    Key::new(Table::MotdSeen).text(account.domainpart()).text(account.localpart().unwrap_or_default())
+}
+
+/// Reads a domain's message: its number and its text.
+///
+/// # Errors
+///
+/// [`Miss`]: run again.
+pub fn get(store: &mut Store, domain: &str) -> Result<Option<(u64, String)>, Miss> {
+    let row = store.get(key(domain).as_bytes())?;
+    Ok(row.and_then(|row| {
+        let (number, text) = row.get(1..)?.split_first_chunk()?;
+        let text = String::from_utf8(text.to_vec()).ok()?;
+        (!text.is_empty()).then_some((u64::from_be_bytes(*number), text))
+    }))
+}
+
+/// Reads the message of its domain that an account has not seen yet.
+///
+/// # Errors
+///
+/// [`Miss`]: run again.
+pub fn unseen(store: &mut Store, account: JidRef<'_>) -> Result<Option<(u64, String)>, Miss> {
+    let Some((number, text)) = get(store, account.domainpart())? else { return Ok(None) };
+    let seen = store.get(seen_key(account).as_bytes())?;
+    let seen = seen.and_then(|row| Some(u64::from_be_bytes(*row.get(1..)?.first_chunk()?)));
+    Ok((seen != Some(number)).then_some((number, text)))
+}
+
+/// Notes that an account has seen the message.
+///
+/// # Errors
+///
+/// [`StoreFull`]: nothing is written.
+pub fn see(store: &mut Store, account: JidRef<'_>, number: u64) -> Result<(), StoreFull> {
+    store.put(seen_key(account).as_bytes(), &numbered(number, ""))
+}
+
+/// Sets the message of a domain; `number` must be another one if everybody is to see it. An empty text takes it back.
+///
+/// # Errors
+///
+/// [`StoreFull`]: nothing is written.
+pub fn set(store: &mut Store, domain: &str, number: u64, text: &str) -> Result<(), StoreFull> {
+    store.put(key(domain).as_bytes(), &numbered(number, text))
+}
+
+fn numbered(number: u64, text: &str) -> Vec<u8> {
+    let mut row = vec![ROW_VERSION];
+    row.extend(number.to_be_bytes());
+    row.extend_from_slice(text.as_bytes());
+    row
+}
