@@ -221,10 +221,6 @@ pub const PORT_TAG_BYTES_MAX: usize = 64 * 1024;
 pub const PORT_LEVELS_MAX: u16 = 4;
 /// Files that include each other and are open at once: the format itself has three.
 pub const INCLUDES_OPEN_MAX: usize = 8;
-/// Longest name of a contact or a group: what a JID's part may have.
-pub const ROSTER_TEXT_BYTES_MAX: usize = JID_PART_BYTES_MAX;
-/// Most groups of one contact that are taken over. A guess.
-pub const GROUPS_MAX: usize = 256;
 /// Persons that are written with one commit: what a crash makes an import do again.
 pub const PERSONS_PER_COMMIT_MAX: usize = 64;
 /// Bytes of persons after which a commit is due.

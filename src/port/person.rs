@@ -3,10 +3,10 @@
 //! Every format is read into this and written from it. What goes in through the methods below is judged and prepared
 //! there: addresses are prepared, stanzas and elements are what the scanner lets through, texts fit into their rows.
 
-use super::element::Element;
+use super::element::{Element, Node};
 use super::stamp;
 use crate::jid::{Jid, prepare_password};
-use crate::limits::{GROUPS_MAX, ROSTER_TEXT_BYTES_MAX};
+use crate::limits::{ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX};
 use crate::sasl::{Credentials, ScramKeys};
 use crate::xml::CLIENT;
 use std::fmt;
@@ -184,8 +184,8 @@ impl Person {
         contact.groups.retain(|group| !group.is_empty());
         contact.groups.sort();
         contact.groups.dedup();
-        let is_long = |text: &String| text.len() > ROSTER_TEXT_BYTES_MAX;
-        if contact.groups.len() > GROUPS_MAX || contact.groups.iter().chain([&contact.name]).any(is_long) {
+        let is_long = |text: &String| text.len() > ROSTER_NAME_BYTES_MAX;
+        if contact.groups.len() > ROSTER_GROUPS_MAX || contact.groups.iter().chain([&contact.name]).any(is_long) {
             return Err(format!("the contact {jid}: too many groups, or a text too long"));
         }
         contact.asks &= !contact.to;
@@ -223,7 +223,7 @@ impl Person {
         }
     }
 
-    /// Adds a message that waits. Without `stamp_ms` its delay of this domain's says when it came, else it came `0`.
+    /// Adds a message that waits. Without `stamp_ms`, the delay of this domain's (or of nobody's) in it says when it came.
     ///
     /// # Errors
     ///
@@ -233,7 +233,10 @@ impl Person {
             return Err("a stored stanza is no message".to_owned());
         }
         let stamp_ms = match stamp_ms {
-            Some(stamp_ms) => stamp_ms,
+            Some(stamp_ms) => {
+                stanza.children.retain(|child| !is_claim(child, &self.domain));
+                stamp_ms
+            }
             None => take_stamp(&mut stanza, &self.domain).ok_or("a stored message does not say when it came")?,
         };
         stanza.to_xml().map_err(|why| format!("a stored message: {why}"))?;
@@ -311,15 +314,31 @@ fn bare(text: &str) -> Result<String, String> {
     Ok(jid.bare().to_owned())
 }
 
-/// Takes the stamp out of a message: the last delay of `domain`'s, or of nobody's.
+/// Takes the stamp out of a message: the last delay of `domain`'s, or of nobody's if there is none. No other delay that
+/// claims to be the domain's stays (XEP-0203 §4).
 fn take_stamp(stanza: &mut Element, domain: &str) -> Option<u64> {
-    use super::element::Node;
-    let at = stanza.children.iter().rposition(|child| match child {
-        Node::Element(delay) => delay.is(DELAY, "delay") && delay.attr("from").is_none_or(|from| from == domain),
-        Node::Text(_) => false,
-    })?;
-    let Node::Element(delay) = stanza.children.remove(at) else { return None };
-    stamp::parse(delay.attr("stamp")?)
+    let delays = stanza.elements().filter(|child| child.is(DELAY, "delay"));
+    let named: Vec<(Option<&str>, u64)> =
+        delays.filter_map(|delay| Some((delay.attr("from"), stamp::parse(delay.attr("stamp")?)?))).collect();
+    let last = |from: Option<&str>| named.iter().rev().find(|(by, _)| *by == from).map(|(_, stamp_ms)| *stamp_ms);
+    let (own, nobodys) = (last(Some(domain)), last(None));
+    if own.is_none()
+        && let Some(at) = stanza.children.iter().rposition(|child| is_nobodys(child))
+    {
+        stanza.children.remove(at);
+    }
+    stanza.children.retain(|child| !is_claim(child, domain));
+    own.or(nobodys)
+}
+
+/// Whether a delay says that it is of `domain`.
+fn is_claim(child: &Node, domain: &str) -> bool {
+    matches!(child, Node::Element(delay) if delay.is(DELAY, "delay") && delay.attr("from") == Some(domain))
+}
+
+/// Whether a delay does not say whose it is.
+fn is_nobodys(child: &Node) -> bool {
+    matches!(child, Node::Element(delay) if delay.is(DELAY, "delay") && delay.attr("from").is_none())
 }
 
 #[cfg(test)]
@@ -367,7 +386,7 @@ mod tests {
         );
         person.add_offline(element(&xml), None).unwrap();
         assert_eq!(person.offline[0].stamp_ms, 1_041_379_200_000);
-        assert_eq!(person.offline[0].stanza.elements().count(), 3);
+        assert_eq!(person.offline[0].stanza.elements().count(), 2, "the room's, and the body");
         assert!(person.add_offline(element("<message/>"), None).is_err());
         assert!(person.add_offline(element("<iq/>"), Some(1)).is_err());
     }

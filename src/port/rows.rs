@@ -8,19 +8,26 @@
 //! Rosters begin with a version of their own: a client that knew the old server's must not be told that nothing changed.
 
 use super::element::Element;
-use super::{Contact, Person, Waiting};
+use super::{Contact, Offline, Person, Waiting};
+use crate::crypto::digest;
 use crate::im::accounts::{self, Change};
+use crate::im::blocks::{self, Blocked};
 use crate::im::directory::Subscribed;
+use crate::im::offline::{self as messages, Kept};
 use crate::im::roster::{self, Item};
 use crate::im::subscription::State;
-use crate::jid::Jid;
+use crate::im::vcard;
+use crate::jid::{Jid, JidRef};
 use crate::limits::{COMMIT_BYTES_MAX, PERSON_BYTES_MAX, PERSONS_PER_COMMIT_MAX};
 use crate::random::Random;
-use crate::sasl::Credentials;
+use crate::sasl::{Credentials, base64};
 use crate::storage::keys::{Key, Parts, Table};
 use crate::storage::{Engine, KeyRange, Miss, Store, StoreError, StoreFull, offline};
 use crate::xml::CLIENT;
 use std::collections::VecDeque;
+
+/// The namespace of vCards.
+const VCARD: &str = "vcard-temp";
 
 /// The tables in which an account has rows beside its own.
 const TABLES: [Table; 13] = [
@@ -212,8 +219,43 @@ fn write(store: &mut Store, person: &Person, replaces: bool, epoch: u64) -> Resu
         },
         Change::Absent | Change::Full => return Err(Stop::Full),
     };
-    write_roster(store, person, epoch)?;
+    let Ok(jid) = Jid::from_parts(Some(localpart), domain, None) else { return Ok(outcome) };
+    write_roster(store, jid.as_ref(), person, epoch)?;
+    write_rest(store, jid.as_ref(), person)?;
     Ok(outcome)
+}
+
+fn write_rest(store: &mut Store, account: JidRef<'_>, person: &Person) -> Result<(), Stop> {
+    for Offline { stamp_ms, stanza } in &person.offline {
+        // The bounds are for messages to come: what waited already goes on waiting.
+        match messages::add(store, account, *stamp_ms, &bytes(stanza), (u32::MAX, u64::MAX))? {
+            Kept::Yes => {}
+            Kept::Full => return Err(Stop::Full),
+        }
+    }
+    if let Some(vcard) = &person.vcard {
+        vcard::set(store, account, &bytes(vcard), photo(vcard))?;
+    }
+    let mut blocked = Blocked::default();
+    for jid in person.blocks.iter().filter_map(|text| Jid::parse(text).ok()) {
+        blocked.add(jid);
+    }
+    if !blocked.is_empty() {
+        blocks::set(store, account, &blocked)?;
+    }
+    Ok(())
+}
+
+/// What the scanner accepted when it was added to its person.
+fn bytes(element: &Element) -> Vec<u8> {
+    element.to_xml().unwrap_or_default()
+}
+
+/// SHA-1 of the photo in a vCard (XEP-0153 §3.1).
+fn photo(vcard: &Element) -> Option<[u8; 20]> {
+    let picture = vcard.child(VCARD, "PHOTO")?.child(VCARD, "BINVAL")?.text();
+    let picture = base64::decode_2045(picture).filter(|picture| !picture.is_empty())?;
+    digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &picture).as_ref().try_into().ok()
 }
 
 /// Removes all that an account has beside itself.
@@ -230,12 +272,10 @@ fn all(store: &mut Store, range: KeyRange) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Mi
     store.range(&range)
 }
 
-fn write_roster(store: &mut Store, person: &Person, epoch: u64) -> Result<(), Stop> {
+fn write_roster(store: &mut Store, account: JidRef<'_>, person: &Person, epoch: u64) -> Result<(), Stop> {
     if person.roster.is_empty() && person.requests.is_empty() {
         return Ok(());
     }
-    let Ok(account) = Jid::from_parts(Some(&person.localpart), &person.domain, None) else { return Ok(()) };
-    let account = account.as_ref();
     let mut change = roster::Change::of(store, account, epoch)?;
     let asks = |jid: &str| person.requests.binary_search_by(|waiting| waiting.from.as_str().cmp(jid)).is_ok();
     for Contact { jid, name, to, from, asks: out, approved, groups } in &person.roster {
@@ -251,7 +291,7 @@ fn write_roster(store: &mut Store, person: &Person, epoch: u64) -> Result<(), St
             Ok(_) => {}
             Err(_) => change.put(account, from, None, &mut Item { state: State::NoneIn, ..Item::default() }),
         }
-        change.put_request(account, from, true, &stanza.to_xml().unwrap_or_default());
+        change.put_request(account, from, true, &bytes(stanza));
     }
     change.write(store, account)?;
     Ok(())
@@ -326,13 +366,42 @@ fn read(store: &mut Store, domain: &str, localpart: &str) -> Result<Option<Read>
         ..Person::default()
     };
     person.keys.sort_by_key(|keys| keys.hash);
-    read_roster(store, &mut person, &mut faults)?;
+    if let Ok(account) = Jid::from_parts(Some(localpart), domain, None) {
+        read_roster(store, account.as_ref(), &mut person, &mut faults)?;
+        read_rest(store, account.as_ref(), &mut person, &mut faults)?;
+    }
     Ok(Some((person, faults)))
 }
 
-fn read_roster(store: &mut Store, person: &mut Person, faults: &mut Vec<String>) -> Result<(), Miss> {
-    let Ok(account) = Jid::from_parts(Some(&person.localpart), &person.domain, None) else { return Ok(()) };
-    for (jid, item) in roster::list(store, account.as_ref())? {
+fn read_rest(
+    store: &mut Store,
+    account: JidRef<'_>,
+    person: &mut Person,
+    faults: &mut Vec<String>,
+) -> Result<(), Miss> {
+    let mut results = Vec::new();
+    for message in messages::list(store, account)? {
+        let stanza = stanza(&message.stanza).map_err(|why| format!("a stored message: {why}"));
+        results.push(stanza.and_then(|stanza| person.add_offline(stanza, Some(message.unix_ms))));
+    }
+    if let Some(xml) = vcard::get(store, account)? {
+        let vcard = stanza(&xml).map_err(|why| format!("its vCard: {why}"));
+        results.push(vcard.and_then(|vcard| person.set_vcard(vcard)));
+    }
+    for jid in blocks::get(store, account)?.iter() {
+        results.push(person.add_block(jid.as_str()));
+    }
+    faults.extend(results.into_iter().filter_map(Result::err));
+    Ok(())
+}
+
+fn read_roster(
+    store: &mut Store,
+    account: JidRef<'_>,
+    person: &mut Person,
+    faults: &mut Vec<String>,
+) -> Result<(), Miss> {
+    for (jid, item) in roster::list(store, account)? {
         let Item { state, approved, listed, name, groups, .. } = item;
         if !listed && !approved {
             continue;
@@ -340,7 +409,7 @@ fn read_roster(store: &mut Store, person: &mut Person, faults: &mut Vec<String>)
         let Subscribed { to, from } = state.subscribed();
         person.roster.push(Contact { jid, name, to, from, asks: state.asks(), approved, groups });
     }
-    for (from, xml) in roster::requests(store, account.as_ref())? {
+    for (from, xml) in roster::requests(store, account)? {
         if let Err(what) = stanza(&xml).and_then(|stanza| person.add_request(stanza)) {
             faults.push(format!("the subscription request of {from}: {what}"));
         }

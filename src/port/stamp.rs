@@ -2,13 +2,9 @@
 
 use crate::xep::time;
 
-/// `2002-09-10T23:08:25.123Z`; without the fraction if it is none.
+/// `2002-09-10T23:08:25.123Z`.
 pub fn format(unix_ms: u64) -> String {
-    let whole = time::stamp(unix_ms / 1000);
-    match (unix_ms % 1000, whole.strip_suffix('Z')) {
-        (ms @ 1.., Some(front)) => format!("{front}.{ms:03}Z"),
-        _ => whole,
-    }
+    time::stamp_ms(unix_ms)
 }
 
 /// Milliseconds since 1970-01-01 UTC: a `DateTime` of XEP-0082, or XEP-0091's `20020910T23:08:25`.

@@ -159,7 +159,7 @@ fn the_examples_of_the_xep_are_read() {
     let [juliet, romeo] = persons.as_slice() else { panic!("two: {problems:?}") };
     assert_eq!(juliet.password.as_ref().unwrap().reveal(), "R0m30");
     assert_eq!(juliet.roster[0].groups, ["Friends"]);
-    assert_eq!(stamp::format(juliet.offline[0].stamp_ms), "2009-07-21T00:32:29Z");
+    assert_eq!(stamp::format(juliet.offline[0].stamp_ms), "2009-07-21T00:32:29.000Z");
     assert_eq!(juliet.offline[0].stanza.elements().count(), 1);
     assert_eq!((juliet.private.len(), juliet.vcard.is_some()), (1, true));
     assert_eq!(juliet.blocks, ["tybalt@example.com"]);

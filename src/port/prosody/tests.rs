@@ -161,3 +161,20 @@ fn what_does_not_read_is_told_and_the_rest_is_taken() {
     assert_eq!(told.len(), 9, "{told:#?}");
     assert_eq!((person.roster.len(), person.private.len(), person.blocks.len(), person.offline.len()), (1, 1, 1, 0));
 }
+
+/// Pages of 512 bytes: a tree of several levels, rows that overflow, freed room (`tests/prosody/README.md`).
+#[test]
+fn a_database_of_many_small_pages_is_read() {
+    let (persons, problems) = all(&mut Database::open(&real("paged.sqlite")).unwrap());
+    assert_eq!((persons.len(), problems.len()), (59, 1), "{problems:?}");
+    assert_eq!(problems[0].what, "not taken over: archive2");
+    for person in &persons {
+        let number: usize = person.localpart[1..].parse().unwrap();
+        assert_eq!(person.roster.first().map(|contact| contact.name.len()), Some(number * 7), "{}", person.localpart);
+    }
+    let u07 = &persons[7];
+    let note = u07.vcard.as_ref().unwrap().child("vcard-temp", "NOTE").unwrap().text();
+    assert_eq!(note, "0123456789".repeat(300));
+    let bodies = u07.offline.iter().map(|message| message.stanza.child(CLIENT, "body").unwrap().text());
+    assert!(bodies.eq((0..12).map(|number| format!("{number} {}", "x".repeat(number * 30)))));
+}
