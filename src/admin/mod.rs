@@ -16,7 +16,7 @@ mod tests;
 
 use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Change};
 use crate::im::columns::Columns;
-use crate::im::removal::remove_account;
+use crate::im::removal;
 use crate::im::stop::Stop;
 use crate::jid::Jid;
 use crate::sasl::Credentials;
@@ -193,7 +193,7 @@ pub fn execute(request: &UserRequest, hosted: &[&str], columns: &mut Columns<'_>
 
 /// Removes an account with all that is kept for it.
 fn delete(address: &Jid, columns: &mut Columns<'_>) -> Result<Change, Miss> {
-    match remove_account(columns, address.domainpart(), localpart(address)) {
+    match removal::remove(columns, address.as_ref()) {
         Ok(()) => Ok(Change::Done),
         Err(Stop::Miss(miss)) => Err(miss),
         Err(Stop::Refuse(refusal)) if refusal.condition == StanzaCondition::ItemNotFound => Ok(Change::Absent),

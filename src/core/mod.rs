@@ -24,6 +24,7 @@ mod ending;
 mod hashing;
 mod input;
 mod negotiate;
+mod silence;
 mod waiting;
 
 pub use admission::{AdmissionLimits, Refused};
@@ -38,6 +39,7 @@ use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
 use crate::im::directory::Directory;
+use crate::im::last::Goodbyes;
 use crate::jid::Jid;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
@@ -72,6 +74,7 @@ macro_rules! lend {
                 now: $now,
                 effects: &mut $core.effects,
                 hashed: $hashed,
+                goodbyes: &mut $core.goodbyes,
                 scratch: &mut $core.scratch,
             },
             about: &$core.about,
@@ -93,12 +96,18 @@ pub struct Settings {
     pub xml: XmlLimits,
     /// From accept to a bound session.
     pub negotiation_timeout_ms: u64,
+    /// How long a session may be silent before it is asked whether it is there; 0: as long as it likes.
+    pub ping_after_ms: u64,
+    /// How long it has to answer.
+    pub ping_timeout_ms: u64,
     /// Bytes of unfinished frames of all connections.
     pub partial_bytes_max: usize,
     /// Sessions of one account.
     pub resources_per_account_max: usize,
     /// What is kept for accounts and sessions.
     pub bounds: Bounds,
+    /// What the server says about itself, and who may administer it.
+    pub about: About,
     /// Passwords that wait to be hashed.
     pub hashes_waiting_max: usize,
     /// Passwords remembered as a keyed hash.
@@ -158,6 +167,8 @@ pub struct Core {
     delivered: Vec<(Jid, u64)>,
     /// The same, waiting for rows.
     deleting: BTreeMap<FetchId, (Jid, u64)>,
+    /// When accounts were last there, as far as it is not in the store yet.
+    goodbyes: Goodbyes,
     /// What handlers have left to be done.
     effects: Vec<Effect>,
     actions: Vec<Action>,
@@ -177,6 +188,8 @@ impl Core {
     pub fn new(settings: Settings, domains: Domains, fake_secret: [u8; 32], mut random: Random) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
         let (directory_keys, admission_keys) = (keys(), keys());
+        let mut about = settings.about.clone();
+        random.fill(&mut about.key);
         Self {
             outboxes: Outboxes::new(settings.outbox),
             directory: Directory::new(directory_keys),
@@ -199,6 +212,7 @@ impl Core {
             pressed: Vec::new(),
             delivered: Vec::new(),
             deleting: BTreeMap::new(),
+            goodbyes: Goodbyes::default(),
             effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
@@ -206,7 +220,7 @@ impl Core {
             out: Vec::new(),
             asks: Vec::new(),
             scratch: Scratch::default(),
-            about: About::default(),
+            about,
             metrics: Metrics::default(),
             is_shutting_down: false,
             settings,
@@ -238,7 +252,15 @@ impl Core {
         flags.set(Flags::UNAUTHENTICATED, true);
         let deadline_ms = now.mono_ms + self.settings.negotiation_timeout_ms;
         let phase = Phase::Negotiating(Box::new(negotiating));
-        let id = self.conns.insert(Conn { phase, partial: None, gates: Gates::default(), flags, deadline_ms, address });
+        let id = self.conns.insert(Conn {
+            phase,
+            partial: None,
+            gates: Gates::default(),
+            flags,
+            deadline_ms,
+            address,
+            heard_s: 0,
+        });
         self.timers.set(Timer::Conn(id), 0, deadline_ms);
         self.outboxes.open(id);
         self.metrics.accepted += 1;
@@ -286,6 +308,7 @@ impl Core {
             }
         }
         self.expire_answers(now);
+        self.write_goodbyes(now);
         for id in self.outboxes.overdue(now.mono_ms) {
             log::error!("{id}: an answer has waited {HELD_TIMEOUT_MS} ms for the disk; its stream ends");
             self.end_stream(id, crate::stream::error::StreamCondition::InternalServerError, None, now);
@@ -297,7 +320,8 @@ impl Core {
         if !self.paused.is_empty() {
             return Some(0);
         }
-        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
+        let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);
+        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms(), goodbyes];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
 

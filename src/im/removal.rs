@@ -1,12 +1,13 @@
 //! An account's end: all that is kept for it, and what its contacts hear.
 //!
 //! ```text
-//! remove_account ──▶ rows below domain ‖ localpart gone ──▶ each contact: unsubscribe, unsubscribed, unavailable
-//!                                                       ──▶ Effect::AccountGone: its sessions end
+//! remove ──▶ rows below domain ‖ localpart gone ──▶ each contact: unsubscribe, unsubscribed, unavailable
+//!                                               ──▶ Effect::AccountGone: its sessions end
 //! ```
 //!
 //! One unit: whoever makes an account of the same name later finds nothing of this one. The rows go first, so that
-//! what the contacts' side answers by itself finds nobody (RFC 6121 §2.5.2; XEP-0077 §3.2).
+//! what the contacts' side answers by itself finds nobody (RFC 6121 §2.5.2; XEP-0077 §3.2). It is the same whoever
+//! asks for it: the account, an admin (XEP-0133), the command line.
 
 use crate::im::accounts;
 use crate::im::columns::{Columns, Effect};
@@ -38,14 +39,14 @@ const TABLES: [Table; 13] = [
 /// Rows asked of the store at a time.
 const PAGE_ROWS: u32 = 256;
 
-/// Removes an account and all that is kept for it, tells its contacts, and has its sessions ended.
+/// Removes an account and all that is kept for it, and tells its contacts. Its sessions end when the run has.
 ///
 /// # Errors
 ///
 /// [`Stop`]: a row is missing, there is no room, or (`item-not-found`) there is no such account.
-pub fn remove_account(columns: &mut Columns<'_>, domain: &str, localpart: &str) -> Result<(), Stop> {
-    let account = Jid::from_parts(Some(localpart), domain, None).map_err(|_| StanzaCondition::ItemNotFound)?;
-    let account = account.as_ref();
+pub fn remove(columns: &mut Columns<'_>, account: JidRef<'_>) -> Result<(), Stop> {
+    let localpart = account.localpart().ok_or(StanzaCondition::ItemNotFound)?;
+    let domain = account.domainpart();
     let store = &mut *columns.store;
     if accounts::get(store, domain, localpart)?.is_none() {
         return Err(StanzaCondition::ItemNotFound.into());
@@ -71,6 +72,7 @@ pub fn remove_account(columns: &mut Columns<'_>, domain: &str, localpart: &str) 
     }
     subscribing.finish();
     columns.effects.push(Effect::AccountGone { bare: account.as_str().to_owned() });
+    columns.goodbyes.forget(&account.to_owned());
     Ok(())
 }
 
@@ -187,7 +189,7 @@ mod tests {
         assert!(items(engine, friend).contains(&(gone.to_owned(), State::Both)));
 
         let effects = run(engine, |columns| {
-            remove_account(columns, "a.example", "gone")?;
+            remove(columns, jid("gone@a.example").as_ref())?;
             Ok(std::mem::take(columns.effects))
         });
         assert_eq!(effects.unwrap(), [Effect::AccountGone { bare: gone.to_owned() }]);
@@ -202,7 +204,7 @@ mod tests {
         assert_eq!(items(engine, "asked@a.example"), [], "the request is taken back");
         let asked = run(engine, |columns| Ok(roster::meta(columns.store, jid("asked@a.example").as_ref())?)).unwrap();
         assert_eq!((asked.items, asked.requests), (0, 0));
-        let again = run(engine, |columns| remove_account(columns, "a.example", "gone"));
+        let again = run(engine, |columns| remove(columns, jid("gone@a.example").as_ref()));
         assert!(matches!(again, Err(Stop::Refuse(refusal)) if refusal.condition == StanzaCondition::ItemNotFound));
     }
 
@@ -220,7 +222,7 @@ mod tests {
         let mut columns = Unattended::new(["a.example".to_owned(), "b.example".to_owned()], Default::default());
         crate::storage::offline::run(engine, |store| {
             runs += 1;
-            match remove_account(&mut columns.lend(store), "a.example", "hub") {
+            match remove(&mut columns.lend(store), jid("hub@a.example").as_ref()) {
                 Err(Stop::Miss(miss)) => Err(miss),
                 other => Ok(assert!(other.is_ok(), "{other:?}")),
             }

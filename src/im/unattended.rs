@@ -8,6 +8,7 @@ use crate::clock::Now;
 use crate::ids::ConnId;
 use crate::im::columns::{Bounds, Columns, Effect, Hosts, Scratch};
 use crate::im::directory::Directory;
+use crate::im::last::Goodbyes;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
 use crate::random::Random;
@@ -29,6 +30,10 @@ impl Hosts for Names {
     fn is_component(&self, _domain: &str) -> bool {
         false
     }
+
+    fn components(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 /// See the module.
@@ -41,6 +46,7 @@ pub struct Unattended {
     random: Random,
     metrics: Metrics,
     effects: Vec<Effect>,
+    goodbyes: Goodbyes,
     scratch: Scratch,
 }
 
@@ -55,6 +61,7 @@ impl Unattended {
             random: Random::system(),
             metrics: Metrics::default(),
             effects: Vec::new(),
+            goodbyes: Goodbyes::default(),
             scratch: Scratch::default(),
         }
     }
@@ -72,6 +79,7 @@ impl Unattended {
             metrics: &mut self.metrics,
             now: Now::default(),
             effects: &mut self.effects,
+            goodbyes: &mut self.goodbyes,
             hashed: None,
             scratch: &mut self.scratch,
         }

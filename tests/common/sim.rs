@@ -15,6 +15,7 @@
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
@@ -25,11 +26,14 @@ use stonechat::im::subscription::State;
 use stonechat::im::{accounts, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
+use stonechat::port::rows::Import;
+use stonechat::port::{Source as _, prosody};
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, Request, offline, serve};
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
+use stonechat::xep::About;
 use stonechat::xml::XmlLimits;
 
 /// What the exporter gives on every simulated connection.
@@ -74,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    /// A folder of Prosody's data below `tests/`, taken over.
+    pub(crate) prosody: Option<String>,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
@@ -91,6 +97,7 @@ impl Default for Setup {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
             friends: Vec::new(),
+            prosody: None,
             direct: false,
             certificate: true,
             tls_required: true,
@@ -116,6 +123,7 @@ impl Setup {
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
                 "friends" => setup.friends.push((word(0), word(1))),
+                "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
                 "tls-required" => setup.tls_required = word(0) != "no",
@@ -156,6 +164,9 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        ping_after_ms: 600_000,
+        ping_timeout_ms: 60_000,
+        about: About { scram_iterations: 4096, ..About::default() },
         hashes_waiting_max: 8,
         verifiers_max: 16,
         verifier_lifetime_s: 60,
@@ -421,6 +432,22 @@ pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
         befriend(engine, one, other);
         befriend(engine, other, one);
     }
+    if let Some(folder) = &setup.prosody {
+        take_over(engine, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder));
+    }
+}
+
+/// Imports a folder of Prosody's data.
+fn take_over(engine: &mut dyn Engine, folder: &Path) {
+    let mut problems = Vec::new();
+    let mut source = prosody::Folder::open(folder).unwrap();
+    let mut import = Import::new(engine, false, Random::seeded(1));
+    let mut skipped = |bare| panic!("{bare} is there already");
+    while let Some(person) = source.next(&mut problems).unwrap() {
+        import.add(person, &mut skipped).unwrap();
+    }
+    import.finish(&mut skipped).unwrap();
+    assert_eq!(problems, []);
 }
 
 /// Puts a contact that sees and is seen into a roster.

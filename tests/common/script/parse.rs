@@ -15,6 +15,7 @@ const SETTINGS: &[&str] = &[
     "domain",
     "legacy",
     "listener",
+    "prosody",
     "tls-required",
 ];
 
