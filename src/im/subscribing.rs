@@ -393,3 +393,6 @@ pub fn write_item(contact: &str, item: Option<&Item>, xml: &mut Writer<'_>) {
     }
     xml.close();
 }
+
+#[cfg(test)]
+mod tests;
