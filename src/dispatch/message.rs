@@ -83,7 +83,7 @@ impl Dispatch<'_> {
 
     /// Whether neither has blocked the other, as far as memory knows (XEP-0191 §3.2): who is blocked gets what a
     /// silent account would have given.
-    fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
+    pub(super) fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
         let directory = &self.columns.directory;
         let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
         if directory.has_blocked(sender.jid.bare(), to) {
