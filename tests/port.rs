@@ -2,11 +2,12 @@
 //! `moved_from_prosody.txt`.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use stonechat::port::prosody::Folder;
 use stonechat::port::rows::{Counts, Export, Import};
-use stonechat::port::{Person, Source, pie};
+use stonechat::port::{Contact, Person, Source, pie};
 use stonechat::random::Random;
 use stonechat::storage::{Engine, Memory};
 
@@ -210,4 +211,52 @@ fn the_verbs_say_what_is_wrong() {
     assert!(out.contains("accounts  2") && out.contains("problems  2"), "{out}");
     let (_, out, _) = folder.run(&["user", "list"]);
     assert_eq!(out, "b@capulet.example\nc@capulet.example\n");
+}
+
+/// Killed at any moment, an import leaves whole accounts; run again, it goes on to the end.
+#[test]
+fn a_killed_import_leaves_whole_accounts_and_goes_on() {
+    let folder = Scratch::new("killed");
+    folder.configure();
+    let keys = first_keys();
+    let mut writer = pie::Writer::new(Vec::new()).unwrap();
+    for number in 0..900 {
+        let mut person = Person::new("capulet.example", &format!("u{number:04}")).unwrap();
+        person.keys = keys.clone();
+        for jid in 0..8 {
+            person.add_contact(Contact { jid: format!("c{jid}@h.example"), to: true, ..Contact::default() }).unwrap();
+        }
+        person.add_block(&format!("b{number}.example")).unwrap();
+        writer.add(&person).unwrap();
+    }
+    let whole = String::from_utf8(writer.end().unwrap()).unwrap();
+    fs::write(folder.0.join("in.xml"), &whole).unwrap();
+    // Through a pipe: what it has taken, but for a buffer's worth, has been read, and before that written.
+    let pipe = folder.0.join("pipe.xml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut before = 0;
+    for round in 1..=6 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
+        command.args(["import", "pipe.xml"]).current_dir(&folder.0).env_remove("RUST_LOG");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut feed = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        feed.write_all(&whole.as_bytes()[..whole.len() * round / 7]).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(feed);
+        assert_eq!(folder.run(&["export", "out.xml"]).0, 0);
+        let out = fs::read_to_string(folder.0.join("out.xml")).unwrap();
+        let users: Vec<&str> = out
+            .split_inclusive("</user>\n")
+            .filter_map(|text| text.split_once("<user "))
+            .map(|(_, user)| user)
+            .collect();
+        assert!(users.iter().all(|user| whole.contains(user)), "round {round}: half an account");
+        assert!((before..900).contains(&users.len()), "round {round}: {} accounts after {before}", users.len());
+        before = users.len();
+    }
+    assert!(before > 300, "{before}: what was written is not there");
+    assert_eq!(folder.run(&["import", "in.xml"]).0, 0);
+    assert_eq!(folder.run(&["export", "out.xml"]).0, 0);
+    assert_eq!(fs::read_to_string(folder.0.join("out.xml")).unwrap(), whole);
 }

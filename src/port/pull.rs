@@ -1,7 +1,7 @@
 //! XML files, read a piece at a time.
 //!
 //! ```text
-//! file ──▶ Pull ──next──▶ Open · Close · Text · End        ──element──▶ Element, whole
+//! file ──▶ Pull ──piece──▶ Open · Close · Text · End        ──element──▶ Element, whole
 //! ```
 //!
 //! [`crate::xml::Scan`] judges streams: what RFC 6120 §11.1 forbids there (comments, processing instructions) a file
@@ -118,7 +118,7 @@ impl<R: BufRead> Pull<R> {
     /// # Errors
     ///
     /// The first [`Fault`]: the file cannot be read further.
-    pub fn next(&mut self) -> Result<Piece, Fault> {
+    pub fn piece(&mut self) -> Result<Piece, Fault> {
         if std::mem::take(&mut self.closes) {
             return Ok(self.close_innermost());
         }
@@ -156,7 +156,7 @@ impl<R: BufRead> Pull<R> {
     pub fn element(&mut self, open: Open) -> Result<Element, Fault> {
         let mut path = vec![Element { ns: open.ns, name: open.name, attrs: open.attrs, children: Vec::new() }];
         loop {
-            match self.next()? {
+            match self.piece()? {
                 Piece::Open(Open { ns, name, attrs }) => path.push(Element { ns, name, attrs, children: Vec::new() }),
                 Piece::Text(text) => {
                     if let Some(top) = path.last_mut() {
@@ -183,7 +183,7 @@ impl<R: BufRead> Pull<R> {
     pub fn skip(&mut self) -> Result<(), Fault> {
         let mut depth = 1_u32;
         while depth > 0 {
-            match self.next()? {
+            match self.piece()? {
                 Piece::Open(_) => depth += 1,
                 Piece::Close => depth -= 1,
                 Piece::Text(_) => {}
@@ -496,9 +496,9 @@ mod tests {
 
     fn read(xml: &str) -> Result<Element, Fault> {
         let mut pull = Pull::new(xml.as_bytes(), "", 10_000);
-        let Piece::Open(open) = pull.next()? else { panic!("no root: {xml}") };
+        let Piece::Open(open) = pull.piece()? else { panic!("no root: {xml}") };
         let element = pull.element(open)?;
-        assert_eq!(pull.next()?, Piece::End);
+        assert_eq!(pull.piece()?, Piece::End);
         Ok(element)
     }
 
@@ -562,11 +562,11 @@ mod tests {
     fn an_allowance_is_kept_and_given_anew() {
         let xml = format!("<a>{}<b/></a>", " ".repeat(100));
         let mut pull = Pull::new(xml.as_bytes(), "", 50);
-        assert!(matches!(pull.next(), Ok(Piece::Open(_))));
-        assert_eq!(pull.next().unwrap_err().what, "more bytes than one account may have");
+        assert!(matches!(pull.piece(), Ok(Piece::Open(_))));
+        assert_eq!(pull.piece().unwrap_err().what, "more bytes than one account may have");
         let mut pull = Pull::new(xml.as_bytes(), "", 50);
-        assert!(matches!(pull.next(), Ok(Piece::Open(_))));
+        assert!(matches!(pull.piece(), Ok(Piece::Open(_))));
         pull.allow(200);
-        assert!(matches!(pull.next(), Ok(Piece::Text(_))));
+        assert!(matches!(pull.piece(), Ok(Piece::Text(_))));
     }
 }
