@@ -164,6 +164,8 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        ping_after_ms: 600_000,
+        ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
         hashes_waiting_max: 8,
         verifiers_max: 16,
