@@ -11,6 +11,7 @@
 //! what cannot be taken over is a [`Problem`], named and counted, while the rest goes on.
 
 pub mod element;
+mod markup;
 mod person;
 pub mod pie;
 pub mod prosody;
