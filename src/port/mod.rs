@@ -46,7 +46,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.file.display())?;
         if let Some(user) = &self.user {
-            write!(f, "{user}: ")?;
+            // It came from a file: no control character reaches a terminal.
+            write!(f, "{}: ", user.escape_debug())?;
         }
         f.write_str(&self.what)
     }
