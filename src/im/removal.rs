@@ -16,8 +16,8 @@ use crate::stanza::StanzaCondition;
 use crate::storage::StoreFull;
 use crate::storage::keys::{Key, Table};
 
-/// Tables whose rows begin with domain ‖ localpart.
-const TABLES: [Table; 14] = [
+/// Tables whose rows begin with domain ‖ localpart; that of accounts is the last.
+pub const TABLES: [Table; 14] = [
     Table::Roster,
     Table::RosterMeta,
     Table::Requests,
