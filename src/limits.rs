@@ -251,6 +251,9 @@ pub const ROSTER_REMOVALS_MAX: u32 = 256;
 pub const ROSTER_GROUPS_MAX: usize = 32;
 /// Bytes of a contact's name, and of a group's.
 pub const ROSTER_NAME_BYTES_MAX: usize = 1_023;
+/// Bytes of a subscription request that are kept for somebody who has not answered. All that one account may have
+/// leave at once when it comes, together with messages that have waited: that must fit an outbox.
+pub const SUBSCRIPTION_REQUEST_BYTES_MAX: usize = 2_048;
 
 /// Accounts whose last goodbye waits in memory to be written.
 pub const LAST_KEPT_MAX: usize = 4_096;

@@ -8,7 +8,7 @@ use crate::dispatch::{Done, Frame, Verdict};
 use crate::ids::ConnId;
 use crate::im::columns::Effect;
 use crate::im::offline;
-use crate::jid::Jid;
+use crate::jid::{Jid, JidRef};
 use crate::sasl::HashOutcome;
 use crate::stanza::StanzaCondition;
 use crate::storage::{FetchId, Pressure, StoreFull, Ticket};
@@ -195,6 +195,8 @@ impl Core {
             Effect::AccountGone { bare } => {
                 self.forget_verifiers(&bare);
                 self.end_account(&bare, now);
+                // The last session's end has noted one more.
+                self.goodbyes.forget(&JidRef::of_prepared(&bare).to_owned());
             }
             Effect::PasswordChanged { bare } => {
                 self.forget_verifiers(&bare);

@@ -24,4 +24,5 @@ pub mod session;
 pub mod stop;
 pub mod subscribing;
 pub mod subscription;
+pub mod unattended;
 pub mod vcard;

@@ -259,7 +259,7 @@ fn photo(vcard: &Element) -> Option<[u8; 20]> {
 
 /// Removes all that an account has beside itself.
 fn erase(store: &mut Store, person: &Person) -> Result<(), Stop> {
-    for table in TABLES.into_iter().filter(|table| *table != Table::Accounts) {
+    for table in TABLES {
         for (key, _) in store.range(&under(table, person).range(u32::MAX))? {
             store.delete(&key)?;
         }
