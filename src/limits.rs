@@ -226,3 +226,15 @@ pub const ROSTER_REMOVALS_MAX: u32 = 256;
 pub const ROSTER_GROUPS_MAX: usize = 32;
 /// Bytes of a contact's name, and of a group's.
 pub const ROSTER_NAME_BYTES_MAX: usize = 1_023;
+
+/// Accounts whose last goodbye waits in memory to be written.
+pub const LAST_KEPT_MAX: usize = 4_096;
+/// Bytes of the status of a goodbye that is kept; a longer one is left out.
+pub const LAST_STATUS_BYTES_MAX: usize = 1_024;
+/// How long goodbyes wait to be written together.
+pub const LAST_WRITE_MS: u64 = 60_000;
+
+/// Accounts that one command of an admin may name.
+pub const ADMIN_JIDS_MAX: usize = 100;
+/// Addresses in one list for an admin.
+pub const ADMIN_LIST_MAX: usize = 1_000;

@@ -35,6 +35,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         let kind = match listener.kind {
             ListenerKind::StartTls => "STARTTLS",
             ListenerKind::Direct => "direct TLS",
+            ListenerKind::Component => "components",
         };
         let addresses: Vec<String> = listener.addresses.iter().map(ToString::to_string).collect();
         Finding::Good(format!("will listen on {} ({kind})", addresses.join(" ")))

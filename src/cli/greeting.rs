@@ -50,7 +50,12 @@ fn certificate(domain: &BootDomain) -> String {
 /// Where clients are awaited.
 pub(super) fn listening(listening: &[Listening]) -> String {
     let mut lines = Vec::new();
-    for (kind, name) in [(ListenerKind::StartTls, "STARTTLS"), (ListenerKind::Direct, "direct TLS")] {
+    let kinds = [
+        (ListenerKind::StartTls, "STARTTLS"),
+        (ListenerKind::Direct, "direct TLS"),
+        (ListenerKind::Component, "components"),
+    ];
+    for (kind, name) in kinds {
         let addresses = listening.iter().filter(|one| one.kind == kind).map(|one| one.address.to_string());
         let addresses: Vec<String> = addresses.collect();
         if !addresses.is_empty() {

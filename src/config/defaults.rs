@@ -2,7 +2,7 @@
 
 use super::{
     Config, ConfigSource, DATA_DIR_DEFAULT, DOMAIN_DEFAULT, DomainConfig, Limits, ListenerConfig, ListenerKind,
-    SaslMechanism, StorageConfig,
+    Registration, SaslMechanism, StorageConfig,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +39,10 @@ impl Default for Config {
             legacy: true,
             scram_iterations: SCRAM_ITERATIONS,
             log_level: log::LevelFilter::Warn,
+            admins: Vec::new(),
+            registration: Registration::Closed,
+            contacts: Vec::new(),
+            components: Vec::new(),
             storage: StorageConfig::default(),
             limits: Limits::default(),
         }
@@ -84,4 +88,12 @@ pub(super) fn listeners(reach: Reach) -> Vec<ListenerConfig> {
             all_must_open: false,
         })
         .collect()
+}
+
+/// Where components are awaited when nothing else is said: on this machine.
+pub(super) fn component_listener() -> ListenerConfig {
+    let hosts: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let kind = ListenerKind::Component;
+    let addresses = hosts.iter().map(|host| SocketAddr::new(*host, kind.port())).collect();
+    ListenerConfig { kind, addresses, all_must_open: false }
 }

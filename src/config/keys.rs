@@ -24,6 +24,10 @@ keys! { TOP:
     LEGACY = "legacy", BOOLEAN, "legacy = true";
     MECHANISMS = "mechanisms", MECHANISM_NAMES, r#"mechanisms = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]"#;
     SCRAM_ITERATIONS = "scram_iterations", "a whole number from 4096 to 5000000", "scram_iterations = 10000";
+    ADMINS = "admins", "a list of account addresses in quotes", r#"admins = ["alice@localhost"]"#;
+    REGISTRATION = "registration", r#""closed", "invite" or "open""#, r#"registration = "invite""#;
+    CONTACT = "contact", "a section", "[contact]\nabuse = [\"mailto:abuse@example.org\"]";
+    COMPONENT = "component", "one [[component]] section for each component", "[[component]]\nname = \"gateway.example.org\"\nsecret = \"words\"";
     DOMAIN = "domain", "one [[domain]] section for each domain", "[[domain]]\nname = \"example.org\"";
     LISTENER = "listener", "one [[listener]] section for each kind of listener", "[[listener]]\nkind = \"starttls\"";
     LIMITS = "limits", "a section", "[limits]\nconnections = 50000";
@@ -43,8 +47,25 @@ keys! { IN_DOMAIN:
     ANONYMOUS = "anonymous", BOOLEAN, "anonymous = false";
 }
 
+const CONTACT_URIS: &str = "a list of addresses in quotes, each with its scheme";
+
+keys! { CONTACTS:
+    ABUSE = "abuse", CONTACT_URIS, r#"abuse = ["mailto:abuse@example.org"]"#;
+    ADMIN = "admin", CONTACT_URIS, r#"admin = ["xmpp:admin@example.org"]"#;
+    FEEDBACK = "feedback", CONTACT_URIS, r#"feedback = ["mailto:feedback@example.org"]"#;
+    SALES = "sales", CONTACT_URIS, r#"sales = ["mailto:sales@example.org"]"#;
+    SECURITY = "security", CONTACT_URIS, r#"security = ["mailto:security@example.org"]"#;
+    STATUS = "status", CONTACT_URIS, r#"status = ["https://status.example.org"]"#;
+    SUPPORT = "support", CONTACT_URIS, r#"support = ["mailto:support@example.org"]"#;
+}
+
+keys! { IN_COMPONENT:
+    COMPONENT_NAME = "name", "a domain name in quotes", r#"name = "gateway.example.org""#;
+    SECRET = "secret", "a text in quotes", r#"secret = "words that nobody guesses""#;
+}
+
 keys! { IN_LISTENER:
-    KIND = "kind", r#""starttls" or "direct""#, r#"kind = "starttls""#;
+    KIND = "kind", r#""starttls", "direct" or "component""#, r#"kind = "starttls""#;
     ADDRESSES = "addresses", "a list of IP addresses in quotes, each with or without a port", r#"addresses = ["0.0.0.0:5222", "[::]:5222"]"#;
 }
 

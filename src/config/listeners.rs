@@ -14,6 +14,7 @@ impl Schema<'_, '_> {
         &mut self,
         top: Section<'_>,
         domains: &[DomainConfig],
+        has_components: bool,
         all: Sections<'_>,
     ) -> Vec<ListenerConfig> {
         let tls = domains.iter().any(DomainConfig::has_tls);
@@ -21,6 +22,7 @@ impl Schema<'_, '_> {
         let sections = top.list(self.reader, LISTENER, "[[listener]]");
         if sections.is_empty() {
             usual.retain(|listener| tls || listener.kind == ListenerKind::StartTls);
+            usual.extend(has_components.then(defaults::component_listener));
             return usual;
         }
         let mut listeners: Vec<ListenerConfig> = Vec::with_capacity(sections.len());
@@ -34,12 +36,16 @@ impl Schema<'_, '_> {
             }
             let listener = match self.addresses(section, kind, &listeners) {
                 Some(addresses) => ListenerConfig { kind, addresses, all_must_open: true },
+                None if kind == ListenerKind::Component => defaults::component_listener(),
                 None => match usual.iter().find(|listener| listener.kind == kind) {
                     Some(listener) => listener.clone(),
                     None => continue,
                 },
             };
             listeners.push(listener);
+        }
+        if has_components && listeners.iter().all(|listener| listener.kind != ListenerKind::Component) {
+            listeners.push(defaults::component_listener());
         }
         listeners
     }
@@ -50,7 +56,9 @@ impl Schema<'_, '_> {
             return None;
         }
         let given = section.text(self.reader, KIND)?;
-        let kind = [ListenerKind::StartTls, ListenerKind::Direct].into_iter().find(|kind| kind.name() == given.value);
+        let kind = [ListenerKind::StartTls, ListenerKind::Direct, ListenerKind::Component]
+            .into_iter()
+            .find(|kind| kind.name() == given.value);
         if kind.is_none() {
             self.refuse(given, KIND);
         }
@@ -72,6 +80,12 @@ impl Schema<'_, '_> {
         for text in given.value {
             let Some(address) = self.address(text, kind) else { continue };
             let mut taken = before.iter().flat_map(|listener| &listener.addresses).chain(&addresses);
+            if kind == ListenerKind::Component && !address.ip().is_loopback() {
+                // There is no TLS for components: what they say must not leave this machine.
+                let found = format!("components are awaited on {address}, which others can reach");
+                self.reader.fault(text.at, found, "loopback addresses", r#"addresses = ["127.0.0.1:5347"]"#);
+                continue;
+            }
             // Port 0 is another port each time.
             if address.port() != 0 && taken.any(|other| *other == address) {
                 let found = format!("the address {address} is there twice");

@@ -13,6 +13,7 @@ mod error;
 mod keys;
 mod limits;
 mod listeners;
+mod people;
 mod read;
 mod schema;
 
@@ -22,6 +23,7 @@ mod tests;
 pub use error::{ConfigError, Fault};
 pub use limits::Limits;
 
+use crate::jid::Jid;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -53,10 +55,45 @@ pub struct Config {
     pub scram_iterations: u32,
     /// How much is logged when `RUST_LOG` does not say.
     pub log_level: log::LevelFilter,
+    /// Accounts that may use the commands of XEP-0133; of hosted domains.
+    pub admins: Vec<Jid>,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Contact addresses by the field of their form (XEP-0157).
+    pub contacts: Vec<(String, Vec<String>)>,
+    /// Programs that answer for a domain of their own (XEP-0114).
+    pub components: Vec<ComponentConfig>,
     /// Storage settings.
     pub storage: StorageConfig,
     /// Every bound an operator may move.
     pub limits: Limits,
+}
+
+/// Who may make an account (XEP-0077).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody but the operator.
+    Closed,
+    /// Who has an invitation (XEP-0401).
+    Invite,
+    /// Anybody.
+    Open,
+}
+
+/// An external component (XEP-0114).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ComponentConfig {
+    /// The prepared domain that it answers for.
+    pub name: String,
+    /// What it proves itself with.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for ComponentConfig {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ComponentConfig").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Where a configuration came from.
@@ -131,6 +168,8 @@ pub enum ListenerKind {
     StartTls,
     /// With the first byte (XEP-0368, 5223).
     Direct,
+    /// Not at all: external components, on this machine only (XEP-0114, 5347).
+    Component,
 }
 
 /// Storage settings.
@@ -203,6 +242,7 @@ impl ListenerKind {
         match self {
             Self::StartTls => 5222,
             Self::Direct => 5223,
+            Self::Component => 5347,
         }
     }
 
@@ -211,6 +251,7 @@ impl ListenerKind {
         match self {
             Self::StartTls => "starttls",
             Self::Direct => "direct",
+            Self::Component => "component",
         }
     }
 }

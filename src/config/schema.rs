@@ -4,8 +4,8 @@
 
 use super::keys::{CACHE_BYTES, RESERVE_BYTES};
 use super::keys::{
-    DATA_DIR, IN_DOMAIN, IN_LISTENER, IN_STORAGE, LEGACY, LIMITS, LOG_LEVEL, LimitTexts, SCRAM_ITERATIONS, STORAGE,
-    Sections, TOP,
+    CONTACTS, DATA_DIR, IN_COMPONENT, IN_DOMAIN, IN_LISTENER, IN_STORAGE, LEGACY, LIMITS, LOG_LEVEL, LimitTexts,
+    SCRAM_ITERATIONS, STORAGE, Sections, TOP,
 };
 use super::read::{Given, Key, Reader, Section, clip, tables};
 use super::{Config, ConfigSource, Fault, Limits, StorageConfig, defaults, limits};
@@ -35,16 +35,19 @@ impl Schema<'_, '_> {
     fn config(&mut self, top: Section<'_>, path: &Path) -> Config {
         let limit_texts = LimitTexts::new();
         let limit_keys = limit_texts.keys();
-        let all: [(&'static str, &[Key<'_>]); 5] = [
+        let all: [(&'static str, &[Key<'_>]); 7] = [
             ("", TOP),
             ("[[domain]]", IN_DOMAIN),
             ("[[listener]]", IN_LISTENER),
             ("[limits]", &limit_keys),
             ("[storage]", IN_STORAGE),
+            ("[contact]", CONTACTS),
+            ("[[component]]", IN_COMPONENT),
         ];
         top.refuse_unknown(self.reader, &all);
         let domains = self.domains(top, &all);
-        let listeners = self.listeners(top, &domains, &all);
+        let components = self.components(top, &domains, &all);
+        let listeners = self.listeners(top, &domains, !components.is_empty(), &all);
         let base = Config::default();
         Config {
             source: ConfigSource::File(path.to_owned()),
@@ -52,6 +55,10 @@ impl Schema<'_, '_> {
             legacy: top.boolean(self.reader, LEGACY).map_or(base.legacy, |given| given.value),
             scram_iterations: self.scram_iterations(top),
             log_level: self.log_level(top).unwrap_or(base.log_level),
+            admins: self.admins(top, &domains),
+            registration: self.registration(top).unwrap_or(base.registration),
+            contacts: self.contacts(top, &all),
+            components,
             storage: self.storage(top, &all),
             limits: self.limits(top, &limit_keys, &all),
             domains,

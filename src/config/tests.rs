@@ -1,6 +1,6 @@
 //! What is accepted, and the exact words about what is not.
 
-use super::keys::{IN_DOMAIN, IN_LISTENER, IN_STORAGE, LimitTexts, TOP};
+use super::keys::{CONTACTS, IN_COMPONENT, IN_DOMAIN, IN_LISTENER, IN_STORAGE, LimitTexts, TOP};
 use super::*;
 use std::fs;
 
@@ -192,7 +192,7 @@ fn every_fault_says_where_what_and_what_to_write() {
         (
             "[[listener]]\naddresses = [\"127.0.0.1\"]\n",
             "1: a [[listener]] without `kind`
-  expected: \"starttls\" or \"direct\"
+  expected: \"starttls\", \"direct\" or \"component\"
   write:    kind = \"starttls\"",
         ),
         (
@@ -273,6 +273,8 @@ fn every_proposed_line_is_accepted() {
         ("[[listener]]", IN_LISTENER),
         ("[limits]", &limits.keys()),
         ("[storage]", IN_STORAGE),
+        ("[contact]", CONTACTS),
+        ("[[component]]", IN_COMPONENT),
     ];
     for (title, keys) in sections {
         for key in keys {
@@ -282,6 +284,8 @@ fn every_proposed_line_is_accepted() {
                 ("[[domain]]", "crls" | "client_server_auth") => "name = \"a.example\"\nclient_roots = \"ca.pem\"",
                 ("[[domain]]", "name") => "",
                 ("[[domain]]", _) => "name = \"a.example\"",
+                ("[[component]]", "name") => "secret = \"s\"",
+                ("[[component]]", _) => "name = \"c.example\"",
                 ("[[listener]]", "addresses") => "kind = \"starttls\"",
                 _ => "",
             };

@@ -186,6 +186,8 @@ impl Core {
             Effect::AccountGone { bare } => {
                 self.forget_verifiers(&bare);
                 self.end_account(&bare, now);
+                // Its sessions have just said goodbye.
+                self.goodbyes.forget(&JidRef::of_prepared(&bare).to_owned());
             }
             Effect::PasswordChanged { bare } => {
                 self.forget_verifiers(&bare);

@@ -45,6 +45,10 @@ impl Hosts for Domains {
     fn is_component(&self, _domain: &str) -> bool {
         false
     }
+
+    fn components(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 impl Policy for Domains {

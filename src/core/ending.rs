@@ -12,7 +12,7 @@ use crate::ids::ConnId;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
 
-use crate::limits::ACTIONS_KEPT_MAX;
+use crate::limits::{ACTIONS_KEPT_MAX, LAST_WRITE_MS};
 
 impl Core {
     /// Ends a stream with an error of ours, whatever it is doing.
@@ -205,6 +205,19 @@ impl Core {
         self.asks = Vec::new();
     }
 
+    /// Writes down when accounts were last there, if it is time or the end.
+    pub(super) fn write_goodbyes(&mut self, now: Now) {
+        let is_time = self.is_shutting_down || self.goodbyes.due_ms <= now.mono_ms;
+        if self.goodbyes.is_empty() || !is_time {
+            return;
+        }
+        self.store.begin();
+        if self.goodbyes.write(&mut self.store).is_err() {
+            self.goodbyes.due_ms = now.mono_ms + LAST_WRITE_MS;
+        }
+        self.store.finish();
+    }
+
     /// Tells every stream that the server goes down (RFC 6120 §4.9.3.20) and lets nobody in any more.
     pub fn shut_down(&mut self, now: Now) {
         self.is_shutting_down = true;
@@ -212,6 +225,7 @@ impl Core {
         for id in ids {
             self.end_stream(id, StreamCondition::SystemShutdown, None, now);
         }
+        self.write_goodbyes(now);
     }
 
     /// Ends the sessions of an account that is no more, and the logins that are on their way to one.

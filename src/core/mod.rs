@@ -38,6 +38,7 @@ use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
 use crate::im::directory::{Directory, Replay};
+use crate::im::last::Goodbyes;
 use crate::jid::Jid;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
@@ -72,6 +73,7 @@ macro_rules! lend {
                 now: $now,
                 effects: &mut $core.effects,
                 hashed: $hashed,
+                goodbyes: &mut $core.goodbyes,
                 scratch: &mut $core.scratch,
             },
             about: &$core.about,
@@ -99,6 +101,8 @@ pub struct Settings {
     pub resources_per_account_max: usize,
     /// What is kept for accounts and sessions.
     pub bounds: Bounds,
+    /// What the server says about itself, and who may administer it.
+    pub about: About,
     /// Passwords that wait to be hashed.
     pub hashes_waiting_max: usize,
     /// Passwords remembered as a keyed hash.
@@ -160,6 +164,8 @@ pub struct Core {
     settling: BTreeMap<FetchId, (Jid, Replay)>,
     /// Whether the store has got work since the tick handed its work over.
     wants_tick: bool,
+    /// When accounts were last there, as far as it is not in the store yet.
+    goodbyes: Goodbyes,
     /// What handlers have left to be done.
     effects: Vec<Effect>,
     actions: Vec<Action>,
@@ -179,6 +185,8 @@ impl Core {
     pub fn new(settings: Settings, domains: Domains, fake_secret: [u8; 32], mut random: Random) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
         let (directory_keys, admission_keys) = (keys(), keys());
+        let mut about = settings.about.clone();
+        random.fill(&mut about.key);
         Self {
             outboxes: Outboxes::new(settings.outbox),
             directory: Directory::new(directory_keys),
@@ -202,6 +210,7 @@ impl Core {
             delivered: Vec::new(),
             settling: BTreeMap::new(),
             wants_tick: false,
+            goodbyes: Goodbyes::default(),
             effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
@@ -209,7 +218,7 @@ impl Core {
             out: Vec::new(),
             asks: Vec::new(),
             scratch: Scratch::default(),
-            about: About::default(),
+            about,
             metrics: Metrics::default(),
             is_shutting_down: false,
             settings,
@@ -294,6 +303,7 @@ impl Core {
             }
         }
         self.expire_answers(now);
+        self.write_goodbyes(now);
         for id in self.outboxes.overdue(now.mono_ms) {
             log::error!("{id}: an answer has waited {HELD_TIMEOUT_MS} ms for the disk; its stream ends");
             self.end_stream(id, crate::stream::error::StreamCondition::InternalServerError, None, now);
@@ -305,7 +315,8 @@ impl Core {
         if !self.paused.is_empty() || self.wants_tick {
             return Some(0);
         }
-        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms()];
+        let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);
+        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms(), goodbyes];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
 

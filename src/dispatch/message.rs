@@ -72,8 +72,11 @@ impl Dispatch<'_> {
             Route::Peer(_) | Route::Remote => return Err(StanzaCondition::RemoteServerNotFound.into()),
             Route::Nobody => {}
         }
-        if to.localpart().is_none() || !self.columns.hosts.is_hosted(to.domainpart()) {
+        if !self.columns.hosts.is_hosted(to.domainpart()) {
             return Err(StanzaCondition::ServiceUnavailable.into());
+        }
+        if to.localpart().is_none() {
+            return self.message_to_admins(frame, kind, to);
         }
         if to.resourcepart().is_none() {
             return self.message_to_bare(frame, kind, to);
@@ -83,6 +86,22 @@ impl Dispatch<'_> {
             MessageType::Normal | MessageType::Groupchat => Err(StanzaCondition::ServiceUnavailable.into()),
             MessageType::Headline | MessageType::Error => Ok(()),
         }
+    }
+
+    /// What is for a domain is for the people who run it (RFC 6120 §10.5.1): its admins, as if it were for each.
+    fn message_to_admins(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
+        let about = self.about;
+        let admins = about.admins.iter().map(|admin| JidRef::of_prepared(admin));
+        let mut outcome = Err(StanzaCondition::ServiceUnavailable.into());
+        for admin in admins.filter(|admin| admin.domainpart() == to.domainpart() && to.is_bare()) {
+            match self.message_to_bare(frame, kind, admin) {
+                Ok(()) => outcome = Ok(()),
+                // One that has no room leaves it to the others.
+                Err(Stop::Refuse(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        outcome
     }
 
     /// Whether one has blocked the other, as far as memory knows (XEP-0191 §3.2). Who is blocked gets what an account

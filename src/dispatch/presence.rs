@@ -19,7 +19,7 @@ use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
 use crate::xep::{avatar, delay};
-use crate::xml::{Top, Tree, Writer, relay_as};
+use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay_as};
 
 /// A presence that is too long to be kept.
 const TOO_LONG: Refusal = Refusal {
@@ -205,7 +205,10 @@ impl Dispatch<'_> {
         let was_available = self.columns.directory.set_unavailable(id);
         let Some(session) = self.columns.directory.get_mut(id) else { return };
         let directed = session.directed.take();
-        let jid = session.jid.clone();
+        let (jid, is_anonymous) = (session.jid.clone(), session.flags.has(SessionFlags::ANONYMOUS));
+        if was_available && !is_anonymous {
+            self.note_goodbye(&jid, presence);
+        }
         if was_available {
             self.columns.broadcast(jid.as_ref(), presence, Some(id));
         }
@@ -230,6 +233,17 @@ impl Dispatch<'_> {
                 }
             }
         }
+    }
+
+    /// The account's last available resource has gone (XEP-0012 §4).
+    fn note_goodbye(&mut self, jid: &Jid, presence: Presence<'_>) {
+        let account = jid.to_bare();
+        if self.columns.directory.resources(account.as_str()).any(|(_, session)| session.is_available()) {
+            return;
+        }
+        let status = status_of(presence.payload);
+        let now = self.columns.now;
+        self.columns.goodbyes.note(account, now.unix_s(), status, now.mono_ms);
     }
 
     /// Whether a target of directed presence has heard what was broadcast: a contact with From, or an own resource,
@@ -368,4 +382,20 @@ impl Dispatch<'_> {
             }
         }
     }
+}
+
+/// What `<status/>` says in a presence payload; empty if there is none.
+fn status_of(payload: &[u8]) -> String {
+    if !payload.windows(7).any(|bytes| bytes == b"<status") {
+        return String::new();
+    }
+    let stanza = [b"<presence", payload].concat();
+    let (mut scan, ns) = (Scan::default(), StreamNs::standard());
+    let limits = XmlLimits::with_frame_bytes(u32::MAX);
+    match scan.step(&stanza, Expect::Frames, ns, &limits) {
+        Ok(Step::Frame { .. }) => {}
+        _ => return String::new(),
+    }
+    let tree = Tree::parse(&stanza, scan.head(), ns);
+    tree.ok().and_then(|tree| Some(tree.root().child(CLIENT, "status")?.text().into_owned())).unwrap_or_default()
 }

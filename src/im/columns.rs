@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::config::Limits;
 use crate::ids::{ConnId, SessionId};
 use crate::im::directory::Directory;
+use crate::im::last::Goodbyes;
 use crate::im::session::SessionFlags;
 use crate::limits::{DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX};
 use crate::metrics::Metrics;
@@ -31,6 +32,9 @@ pub trait Hosts: fmt::Debug {
 
     /// Whether `domain` is a component's, connected or not.
     fn is_component(&self, domain: &str) -> bool;
+
+    /// The domains of the components that are connected.
+    fn components(&self) -> Vec<&str>;
 }
 
 /// What may be kept for an account or a session.
@@ -154,6 +158,8 @@ pub struct Columns<'a> {
     pub effects: &'a mut Vec<Effect>,
     /// What became of the hash that an earlier run of this handler asked for.
     pub hashed: Option<&'a HashOutcome>,
+    /// When accounts were last there, as far as it is not in the store yet.
+    pub goodbyes: &'a mut Goodbyes,
     /// Buffers used again and again.
     pub scratch: &'a mut Scratch,
 }

@@ -20,6 +20,7 @@ use crate::storage::keys::{Key, Table};
 use crate::storage::{Engine, StoreError, Thread, offline};
 use crate::stream::{ConflictRule, DomainPolicy};
 use crate::transport::TlsDomains;
+use crate::xep::About;
 use crate::xml::XmlLimits;
 use mio::{Interest, Poll, Waker};
 use std::collections::VecDeque;
@@ -209,6 +210,7 @@ pub fn settings(config: &Config) -> Settings {
         partial_bytes_max: bytes(limits.partial_stanza_bytes_total),
         resources_per_account_max: limits.resources_per_account as usize,
         bounds: Bounds::from(limits),
+        about: about(config),
         hashes_waiting_max: limits.hashes_waiting as usize,
         verifiers_max: limits.verifiers as usize,
         verifier_lifetime_s: u64::from(limits.verifier_lifetime_s),
@@ -247,5 +249,15 @@ fn mechanism_of(mechanism: SaslMechanism) -> Mechanism {
         SaslMechanism::ScramSha1 => Mechanism::ScramSha1,
         SaslMechanism::Plain => Mechanism::Plain,
         SaslMechanism::Anonymous => Mechanism::Anonymous,
+    }
+}
+
+/// What the server says about itself, as the configuration has it.
+fn about(config: &Config) -> About {
+    About {
+        contacts: config.contacts.clone(),
+        admins: config.admins.iter().map(|admin| admin.as_str().to_owned()).collect(),
+        scram_iterations: config.scram_iterations,
+        ..About::default()
     }
 }

@@ -16,6 +16,7 @@ use super::error::XmlError;
 use super::head::{Head, Span};
 use super::ns::{StreamNs, XML};
 use super::unescape::{as_str, reference};
+use super::write::{escape, escape_attr};
 use std::borrow::Cow;
 use std::cell::Cell;
 use xml5ever::Attribute;
@@ -174,6 +175,52 @@ impl<'a> Element<'a> {
             None => Cow::Borrowed(first),
             Some(second) => Cow::Owned([first, second].into_iter().chain(pieces).collect()),
         }
+    }
+
+    /// Appends the element with all that is in it, so that it means the same wherever it is put.
+    pub fn write(self, out: &mut Vec<u8>) {
+        self.write_inside("", out);
+    }
+
+    /// The same, where `outer` is the default namespace already. Not deeper than the scanner allows.
+    fn write_inside(self, outer: &str, out: &mut Vec<u8>) {
+        let attribute = |name: &[&[u8]], value: &str, out: &mut Vec<u8>| {
+            out.push(b' ');
+            name.iter().for_each(|part| out.extend_from_slice(part));
+            out.extend_from_slice(b"='");
+            escape_attr(value, out);
+            out.push(b'\'');
+        };
+        out.push(b'<');
+        out.extend_from_slice(self.name().as_bytes());
+        if self.ns() != outer {
+            attribute(&[b"xmlns"], self.ns(), out);
+        }
+        for (number, (ns, name, value)) in self.attrs().enumerate() {
+            match ns {
+                "" => attribute(&[name.as_bytes()], value, out),
+                XML => attribute(&[b"xml:", name.as_bytes()], value, out),
+                ns => {
+                    let prefix = format!("a{number}:");
+                    attribute(&[b"xmlns:", prefix.trim_end_matches(':').as_bytes()], ns, out);
+                    attribute(&[prefix.as_bytes(), name.as_bytes()], value, out);
+                }
+            }
+        }
+        let mut nodes = self.tree.nodes_from(self.parts().3).peekable();
+        if nodes.peek().is_none() {
+            return out.extend_from_slice(b"/>");
+        }
+        out.push(b'>');
+        for (node, content) in nodes {
+            match content.kind {
+                Kind::Text(span) => escape(self.tree.text(span), out),
+                Kind::Element { .. } => Element { tree: self.tree, node }.write_inside(self.ns(), out),
+            }
+        }
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(self.name().as_bytes());
+        out.push(b'>');
     }
 
     /// Name, namespace, attributes and first child.

@@ -30,6 +30,7 @@ use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, Request, offline, serve};
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
+use stonechat::xep::About;
 use stonechat::xml::XmlLimits;
 
 /// What the exporter gives on every simulated connection.
@@ -156,6 +157,7 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        about: About { scram_iterations: 4096, ..About::default() },
         hashes_waiting_max: 8,
         verifiers_max: 16,
         verifier_lifetime_s: 60,
