@@ -75,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    pub(crate) admins: Vec<String>,
+    pub(crate) offline_messages: u32,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
@@ -92,6 +94,8 @@ impl Default for Setup {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
             friends: Vec::new(),
+            admins: Vec::new(),
+            offline_messages: 100,
             direct: false,
             certificate: true,
             tls_required: true,
@@ -117,6 +121,8 @@ impl Setup {
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
                 "friends" => setup.friends.push((word(0), word(1))),
+                "admin" => setup.admins.push(word(0)),
+                "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
                 "tls-required" => setup.tls_required = word(0) != "no",
@@ -199,11 +205,13 @@ impl Sim {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
         let domains = Domains::new(list, tls);
-        let settings = Settings {
+        let mut settings = Settings {
             resources_per_account_max: setup.resources_max,
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
             ..settings()
         };
+        settings.about.admins.clone_from(&setup.admins);
+        settings.bounds.offline_messages_max = setup.offline_messages;
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);

@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use stonechat::jid::Jid;
 use stonechat::config::{Config, ListenerConfig, ListenerKind, SaslMechanism};
 use stonechat::server::{Handle, Parts, start};
 use stonechat::storage::{Engine, Memory};
@@ -99,6 +100,8 @@ fn config(setup: &Setup) -> Config {
     config.legacy = setup.legacy;
     config.limits.sasl_attempts = 3;
     config.limits.resources_per_account = 4;
+    config.limits.offline_messages = setup.offline_messages;
+    config.admins = setup.admins.iter().map(|admin| Jid::parse(admin).unwrap()).collect();
     config
 }
 

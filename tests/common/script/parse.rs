@@ -8,6 +8,7 @@ use super::{Act, DEFAULT_CLIENT, Login, Part, Place, Script, ScriptError, Settin
 const SETTINGS: &[&str] = &[
     "about",
     "account",
+    "admin",
     "friends",
     "anonymous",
     "certificate",
@@ -15,6 +16,7 @@ const SETTINGS: &[&str] = &[
     "domain",
     "legacy",
     "listener",
+    "offline-messages",
     "tls-required",
 ];
 
