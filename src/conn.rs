@@ -27,6 +27,8 @@ pub struct Conn {
     pub flags: Flags,
     /// Its deadline in the timers, 0 for none.
     pub deadline_ms: u64,
+    /// When something was last read of its session, in seconds of the tick's clock.
+    pub heard_s: u32,
     /// The address it came from, as far as limits care.
     pub address: AddressKey,
 }
@@ -169,6 +171,8 @@ impl Flags {
     pub const ENDING: Self = Self(16);
     /// Between the flip and the end of the handshake: no XML may be sent.
     pub const HANDSHAKING: Self = Self(64);
+    /// Has been asked whether it is there, and has not said anything since.
+    pub const PINGED: Self = Self(128);
 
     /// Whether it is set.
     pub fn has(self, flag: Self) -> bool {

@@ -78,6 +78,7 @@ pub mod admin;
 pub mod boot;
 pub mod conn;
 pub mod core;
+pub mod port;
 pub mod server;
 
 pub mod cli;

@@ -211,6 +211,31 @@ pub const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// How long an answer may take: a change waits for the disk, which may be a slow memory card.
 pub const CALL_TIMEOUT_S: u64 = 60;
 
+// Moving accounts (`port/`).
+/// Most bytes that one account may have in a file; memory of an import is a few times this. A guess: a vCard with a large
+/// picture, a thousand long messages.
+pub const PERSON_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Longest tag in a file: roster names and block lists are far below.
+pub const PORT_TAG_BYTES_MAX: usize = 64 * 1024;
+/// Levels that a file has around user data: server-data, host, user, offline-messages.
+pub const PORT_LEVELS_MAX: u16 = 4;
+/// Files that include each other and are open at once: the format itself has three.
+pub const INCLUDES_OPEN_MAX: usize = 8;
+/// Persons that are written with one commit: what a crash makes an import do again.
+pub const PERSONS_PER_COMMIT_MAX: usize = 64;
+/// Bytes of persons after which a commit is due.
+pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+/// Nesting of a Lua table; Prosody itself writes no more.
+pub const LUA_DEPTH_MAX: usize = 127;
+/// Values in one Lua file: ten of them take less memory than a kibibyte.
+pub const LUA_VALUES_MAX: usize = 1_000_000;
+/// Largest file of Prosody's that is read.
+pub const PROSODY_FILE_BYTES_MAX: u64 = PERSON_BYTES_MAX;
+/// Depth of a table in SQLite: it has far fewer levels with any number of rows.
+pub const SQLITE_PAGES_DEEP_MAX: u32 = 40;
+/// Largest row of SQLite's that is read.
+pub const SQLITE_RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 const _: () = assert!(WRITE_CHUNK_BYTES <= WRITE_BUDGET_BYTES);
 const _: () = assert!(TICK_BYTES_MAX <= WRITE_BUDGET_BYTES);
 const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_MAX);

@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "conn"],
     &["core"],
     &["server"],
-    &["boot"],
+    &["boot", "port"],
     // Layer 8.
     &["cli"],
     &["main"],

@@ -19,11 +19,25 @@ pub(super) enum Command {
     Check,
     User(UserCommand),
     Compact,
+    /// The file to write.
+    Export(PathBuf),
+    Import(ImportCommand),
     Status,
     Reload,
     Stop,
     Help(Topic),
     Version,
+}
+
+/// What is imported, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ImportCommand {
+    /// A file, or Prosody's folder.
+    pub(super) path: PathBuf,
+    /// `--from prosody`.
+    pub(super) is_prosody: bool,
+    /// `--replace`.
+    pub(super) replaces: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +54,7 @@ pub(super) enum UserCommand {
 pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
     let mut parser = lexopt::Parser::from_iter(args.iter().cloned());
     let (mut config, mut words, mut help, mut version) = (None, Vec::new(), false, false);
+    let (mut from, mut replaces) = (None, false);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('c') | Long("config") => {
@@ -48,6 +63,11 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
                     return Err("--config is there twice".to_owned());
                 }
             }
+            Long("from") => match parser.value().ok().and_then(|value| value.into_string().ok()) {
+                Some(format) if format == "prosody" => from = Some(format),
+                _ => return Err("--from needs the server that the data comes from: --from prosody".to_owned()),
+            },
+            Long("replace") => replaces = true,
             Short('h') | Long("help") => help = true,
             Short('V') | Long("version") => version = true,
             Long(name) if name.starts_with("pass") => {
@@ -63,7 +83,16 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
     let command = match (help, version) {
         (true, _) => Command::Help(topic(&words)?),
         (false, true) => Command::Version,
-        (false, false) => command(&words)?,
+        (false, false) => match words.as_slice() {
+            ["import", path] => {
+                let path = PathBuf::from(path);
+                Command::Import(ImportCommand { path, is_prosody: from.is_some(), replaces })
+            }
+            _ if from.is_some() || replaces => {
+                return Err("--from and --replace belong to `import FILE`".to_owned());
+            }
+            words => command(words)?,
+        },
     };
     Ok(Invocation { config, command })
 }
@@ -73,12 +102,20 @@ fn command(words: &[&str]) -> Result<Command, String> {
         [] | ["serve"] => Command::Serve,
         ["check"] => Command::Check,
         ["compact"] => Command::Compact,
+        ["export", path] => Command::Export(PathBuf::from(path)),
+        ["export"] => return Err("`export` needs a file to write: export accounts.xml".to_owned()),
+        ["import"] => {
+            return Err(
+                "`import` needs a file: import accounts.xml, or import --from prosody /var/lib/prosody".to_owned()
+            );
+        }
         ["status"] => Command::Status,
         ["reload"] => Command::Reload,
         ["stop"] => Command::Stop,
         ["help", rest @ ..] => Command::Help(topic(rest)?),
         ["user", rest @ ..] => Command::User(user(rest)?),
-        [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..] => {
+        [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..]
+        | [verb @ ("export" | "import"), _, extra, ..] => {
             return Err(format!("`{verb}` takes no {extra:?}"));
         }
         [verb, ..] => return Err(unknown(verb)),

@@ -8,6 +8,8 @@ pub(super) enum Topic {
     Check,
     User,
     Compact,
+    Export,
+    Import,
     Status,
     Reload,
     Stop,
@@ -15,11 +17,13 @@ pub(super) enum Topic {
 }
 
 /// Every verb.
-pub(super) const VERBS: [(&str, Topic); 8] = [
+pub(super) const VERBS: [(&str, Topic); 10] = [
     ("serve", Topic::Serve),
     ("check", Topic::Check),
     ("user", Topic::User),
     ("compact", Topic::Compact),
+    ("export", Topic::Export),
+    ("import", Topic::Import),
     ("status", Topic::Status),
     ("reload", Topic::Reload),
     ("stop", Topic::Stop),
@@ -34,6 +38,11 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::Check => ("stonechat check", CHECK),
         Topic::User => ("stonechat user add|passwd|del ADDRESS\n       stonechat user list [DOMAIN]", USER),
         Topic::Compact => ("stonechat compact", COMPACT),
+        Topic::Export => ("stonechat export FILE", EXPORT),
+        Topic::Import => (
+            "stonechat import [--replace] FILE\n       stonechat import [--replace] --from prosody FOLDER|FILE",
+            IMPORT,
+        ),
         Topic::Status => ("stonechat status", STATUS),
         Topic::Reload => ("stonechat reload", RELOAD),
         Topic::Stop => ("stonechat stop", STOP),
@@ -55,6 +64,8 @@ Verbs:
   user del ADDRESS       Remove an account.
   user list [DOMAIN]     List the accounts of a domain, or of all.
   compact                Give unused room in the data file back. Only while the server does not run.
+  export FILE            Write all accounts into a file that other servers can read (XEP-0227).
+  import FILE            Take accounts over from such a file, or --from prosody FOLDER.
   status                 Say how the running server is.
   reload                 Have it load certificates and log level again.
   stop                   Have it say goodbye to everybody and end.
@@ -97,6 +108,23 @@ keys derived from it are.
 const COMPACT: &str = "\
 Rewrites the data file so that it takes no more room than what is in it: the file by itself never
 shrinks. Only while the server does not run. Needs some free room beside the file.";
+
+const EXPORT: &str = "\
+Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private XML
+and block lists, into one XML file that other servers can read (XEP-0227). Passwords are not in it,
+SCRAM keys are: whoever has the file can log in to other servers as these users, so it is made for
+its owner only (mode 0600). Only while the server does not run: `backup` copies a running server's
+store, for Stonechat alone. The file appears under its name when it is whole.";
+
+const IMPORT: &str = "\
+Takes accounts over from a file of XEP-0227, as `export` and other servers write it, with all files
+that it includes; or, with --from prosody, from Prosody's data folder (such as /var/lib/prosody), or
+its SQLite file (prosody.sqlite, in that folder or named itself). Users keep their passwords.
+Only while the server does not run; for Prosody's data, only while Prosody does not run either.
+
+Accounts that are there already stay as they are and are named; --replace puts the file's in their
+place. What cannot be taken over is named, the rest is; at the end it is counted. After a crash the
+same import, run again, goes on.";
 
 const STATUS: &str = "\
 Prints how the running server is: version, process, since when, connections, sessions, counters;

@@ -1,7 +1,7 @@
 //! The command line: what was asked, on which data folder, and how it ended.
 //!
 //! ```text
-//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · status · reload · stop
+//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · export · import · status · reload · stop
 //!                                  │        verbs: socket of a running server, else the store itself
 //!                                  ▼
 //!                                boot, then the server
@@ -16,6 +16,7 @@ mod greeting;
 mod help;
 mod offline;
 mod password;
+mod port;
 mod verbs;
 
 #[cfg(test)]
@@ -104,6 +105,8 @@ pub fn run(around: &mut Surroundings<'_>) -> Exit {
         Command::Check => verbs::check(around, &config),
         Command::User(user) => verbs::user(around, &config, user),
         Command::Compact => verbs::compact(around, &config),
+        Command::Export(path) => port::export(around, &config, &path),
+        Command::Import(import) => port::import(around, &config, &import),
         Command::Status => verbs::status(around, &config),
         Command::Reload => verbs::reload(around, &config),
         Command::Stop => verbs::stop(around, &config),

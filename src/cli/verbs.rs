@@ -9,10 +9,10 @@ use crate::jid;
 use std::path::Path;
 
 /// What a verb says at its end.
-type Outcome = Result<(), String>;
+pub(super) type Outcome = Result<(), String>;
 
 /// Prints what went wrong, if anything did.
-fn end(around: &mut Surroundings<'_>, outcome: Outcome) -> Exit {
+pub(super) fn end(around: &mut Surroundings<'_>, outcome: Outcome) -> Exit {
     match outcome {
         Ok(()) => Exit::Done,
         Err(why) => {

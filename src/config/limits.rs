@@ -80,6 +80,10 @@ limits! {
     verifiers: u32 = 1_024 in 0..=1_000_000;
     /// How long one is remembered.
     verifier_lifetime_s: u32 = 3_600 in 1..=604_800;
+    /// How long a session may be silent before the server asks whether it is there; 0: as long as it likes.
+    ping_after_s: u32 = 600 in 0..=86_400;
+    /// How long it has to answer before its connection is dropped.
+    ping_timeout_s: u32 = 60 in 1..=3_600;
     /// Bytes of one presence that is kept and broadcast.
     presence_bytes: u32 = 16_384 in 1_024..=262_144;
     /// Contacts of one account, those that only ask included.

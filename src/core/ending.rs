@@ -127,7 +127,8 @@ impl Core {
                 self.shut(id);
                 self.actions.push(Action::Drop { conn: id });
             }
-            Phase::Bound(_) | Phase::Taken => {}
+            Phase::Bound(_) => self.look_at(id, now),
+            Phase::Taken => {}
         }
     }
 

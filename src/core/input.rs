@@ -30,6 +30,7 @@ pub(super) enum Progress {
 impl Core {
     /// Bytes of the stream, in the clear or out of TLS. All of `bytes` is taken over.
     pub fn receive(&mut self, id: ConnId, bytes: &[u8], now: Now) {
+        self.heard(id, now);
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.partial.take() {
             Some(mut partial) => {

@@ -24,6 +24,7 @@ mod ending;
 mod hashing;
 mod input;
 mod negotiate;
+mod silence;
 mod waiting;
 
 pub use admission::{AdmissionLimits, Refused};
@@ -95,6 +96,10 @@ pub struct Settings {
     pub xml: XmlLimits,
     /// From accept to a bound session.
     pub negotiation_timeout_ms: u64,
+    /// How long a session may be silent before it is asked whether it is there; 0: as long as it likes.
+    pub ping_after_ms: u64,
+    /// How long it has to answer.
+    pub ping_timeout_ms: u64,
     /// Bytes of unfinished frames of all connections.
     pub partial_bytes_max: usize,
     /// Sessions of one account.
@@ -250,7 +255,15 @@ impl Core {
         flags.set(Flags::UNAUTHENTICATED, true);
         let deadline_ms = now.mono_ms + self.settings.negotiation_timeout_ms;
         let phase = Phase::Negotiating(Box::new(negotiating));
-        let id = self.conns.insert(Conn { phase, partial: None, gates: Gates::default(), flags, deadline_ms, address });
+        let id = self.conns.insert(Conn {
+            phase,
+            partial: None,
+            gates: Gates::default(),
+            flags,
+            deadline_ms,
+            address,
+            heard_s: 0,
+        });
         self.timers.set(Timer::Conn(id), 0, deadline_ms);
         self.outboxes.open(id);
         self.metrics.accepted += 1;

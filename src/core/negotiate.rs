@@ -221,7 +221,7 @@ impl Core {
                 flags.set(SessionFlags::ANONYMOUS, wanted.anonymous);
                 let session = self.directory.insert(jid.clone(), id, flags, loaded);
                 let _parked = self.negotiate(id, Input::Bound(&jid), now);
-                self.begin_session(id, session);
+                self.begin_session(id, session, now);
             }
             Err(refusal) => {
                 let _parked = self.negotiate(id, Input::BindRefused(refusal), now);
@@ -254,7 +254,7 @@ impl Core {
         Ok(jid)
     }
 
-    fn begin_session(&mut self, id: ConnId, session: SessionId) {
+    fn begin_session(&mut self, id: ConnId, session: SessionId, now: Now) {
         let stream = self.conns.get_mut(id).and_then(|conn| match mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Negotiating(negotiating) if negotiating.automaton.is_bound() => negotiating.automaton.into_bound(),
             other => {
@@ -270,7 +270,7 @@ impl Core {
         conn.flags.set(Flags::UNAUTHENTICATED, false);
         self.admission.settle();
         conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
-        self.set_deadline(id, 0);
+        self.watch(id, now);
         self.metrics.bound += 1;
         log::debug!("{id}: bound {jid}");
     }

@@ -207,6 +207,8 @@ pub fn settings(config: &Config) -> Settings {
         },
         xml: XmlLimits::with_frame_bytes(limits.stanza_bytes),
         negotiation_timeout_ms: u64::from(limits.negotiation_timeout_s) * 1000,
+        ping_after_ms: u64::from(limits.ping_after_s) * 1000,
+        ping_timeout_ms: u64::from(limits.ping_timeout_s) * 1000,
         partial_bytes_max: bytes(limits.partial_stanza_bytes_total),
         resources_per_account_max: limits.resources_per_account as usize,
         bounds: Bounds::from(limits),

@@ -8,26 +8,35 @@ use super::{Engine, Miss, Store, StoreError, Woken, pump};
 /// # Errors
 ///
 /// The first fault of the engine. What was written is then durable whole or not at all.
-pub fn run<T>(
+pub fn run<T>(engine: &mut dyn Engine, handler: impl FnMut(&mut Store) -> Result<T, Miss>) -> Result<T, StoreError> {
+    run_on(&mut Store::default(), engine, handler)
+}
+
+/// The same with a store of the caller's, such as one with more room.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_on<T>(
+    store: &mut Store,
     engine: &mut dyn Engine,
     mut handler: impl FnMut(&mut Store) -> Result<T, Miss>,
 ) -> Result<T, StoreError> {
-    let mut store = Store::default();
     let mut parked = None;
     loop {
         match parked {
             Some(id) => store.resume(id),
             None => store.begin(),
         }
-        match handler(&mut store) {
+        match handler(store) {
             Ok(answer) => {
                 store.finish();
-                step(&mut store, engine)?;
+                step(store, engine)?;
                 return Ok(answer);
             }
             Err(miss) => {
                 parked = Some(store.abandon(miss));
-                step(&mut store, engine)?;
+                step(store, engine)?;
             }
         }
     }

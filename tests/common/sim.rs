@@ -15,6 +15,7 @@
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
@@ -25,6 +26,8 @@ use stonechat::im::subscription::State;
 use stonechat::im::{accounts, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
+use stonechat::port::rows::Import;
+use stonechat::port::{Source as _, prosody};
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, Request, offline, serve};
@@ -49,6 +52,8 @@ pub(crate) struct Sim {
     pub(crate) reads_go_on: bool,
     pub(crate) commits_go_on: bool,
     pub(crate) hashes_go_on: bool,
+    /// A client whose wire takes nothing.
+    pub(crate) stuck: Option<String>,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
     requests: Vec<Request>,
@@ -77,6 +82,8 @@ pub(crate) struct Setup {
     pub(crate) friends: Vec<(String, String)>,
     pub(crate) admins: Vec<String>,
     pub(crate) offline_messages: u32,
+    /// A folder of Prosody's data below `tests/`, taken over.
+    pub(crate) prosody: Option<String>,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
@@ -96,6 +103,7 @@ impl Default for Setup {
             friends: Vec::new(),
             admins: Vec::new(),
             offline_messages: 100,
+            prosody: None,
             direct: false,
             certificate: true,
             tls_required: true,
@@ -123,6 +131,7 @@ impl Setup {
                 "friends" => setup.friends.push((word(0), word(1))),
                 "admin" => setup.admins.push(word(0)),
                 "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
+                "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
                 "tls-required" => setup.tls_required = word(0) != "no",
@@ -163,6 +172,8 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        ping_after_ms: 600_000,
+        ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
         hashes_waiting_max: 8,
         verifiers_max: 16,
@@ -223,6 +234,7 @@ impl Sim {
             reads_go_on: true,
             commits_go_on: true,
             hashes_go_on: true,
+            stuck: None,
             hashed: 0,
             requests: Vec::new(),
             clients: BTreeMap::new(),
@@ -312,8 +324,8 @@ impl Sim {
 
     fn deliver(&mut self) -> bool {
         let mut busy = false;
-        for client in self.clients.values_mut() {
-            let Some(id) = client.id else { continue };
+        for (name, client) in &mut self.clients {
+            let Some(id) = client.id.filter(|_| self.stuck.as_ref() != Some(name)) else { continue };
             let bytes = self.core.outboxes().pending(id).to_vec();
             self.core.outboxes().consume(id, bytes.len());
             busy |= !bytes.is_empty();
@@ -431,6 +443,22 @@ pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
         befriend(engine, one, other);
         befriend(engine, other, one);
     }
+    if let Some(folder) = &setup.prosody {
+        take_over(engine, &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder));
+    }
+}
+
+/// Imports a folder of Prosody's data.
+fn take_over(engine: &mut dyn Engine, folder: &Path) {
+    let mut problems = Vec::new();
+    let mut source = prosody::Folder::open(folder).unwrap();
+    let mut import = Import::new(engine, false, Random::seeded(1));
+    let mut skipped = |bare| panic!("{bare} is there already");
+    while let Some(person) = source.next(&mut problems).unwrap() {
+        import.add(person, &mut skipped).unwrap();
+    }
+    import.finish(&mut skipped).unwrap();
+    assert_eq!(problems, []);
 }
 
 /// Puts a contact that sees and is seen into a roster.

@@ -17,6 +17,7 @@ const SETTINGS: &[&str] = &[
     "legacy",
     "listener",
     "offline-messages",
+    "prosody",
     "tls-required",
 ];
 
