@@ -13,6 +13,7 @@ use common::script::Peer;
 use sim::{Setup, Sim};
 use stonechat::im::{motd, offline};
 use stonechat::jid::Jid;
+use stonechat::limits::LAST_WRITE_MS;
 use stonechat::storage::{Memory, offline as offline_store};
 
 fn setup() -> Setup {
@@ -43,7 +44,8 @@ fn texts(sim: &mut Sim, client: &str) -> Vec<(String, bool)> {
     sim.select(client);
     let received = String::from_utf8(sim.received()).unwrap();
     let messages = received.split("<message").skip(1);
-    let text = |message: &str| message.split("<body>").nth(1).and_then(|rest| rest.split("</body>").next()).map(str::to_owned);
+    let text =
+        |message: &str| message.split("<body>").nth(1).and_then(|rest| rest.split("</body>").next()).map(str::to_owned);
     messages.map(|message| (text(message).unwrap(), message.contains("<delay xmlns='urn:xmpp:delay'"))).collect()
 }
 
@@ -174,4 +176,54 @@ fn a_long_line_leaves_whole_and_is_deleted_in_parts() {
     let heard: Vec<String> = texts(&mut sim, "desk").into_iter().map(|(text, _)| text).collect();
     assert_eq!(heard, all);
     assert_eq!(rows(&mut sim), 0);
+}
+
+/// The server's answer to alice about bob, whose roster lets her see him.
+fn last(sim: &mut Sim) -> String {
+    sim.select("alice");
+    sim.received();
+    sim.send(b"<iq type='get' id='l' to='bob@localhost'><query xmlns='jabber:iq:last'/></iq>");
+    let answer = String::from_utf8(sim.received()).unwrap();
+    answer.split("<query").nth(1).unwrap_or(&answer).to_owned()
+}
+
+fn friends() -> Setup {
+    Setup { friends: vec![("alice@localhost".into(), "bob@localhost".into())], ..setup() }
+}
+
+/// XEP-0012: goodbyes are written together, once a minute.
+#[test]
+fn goodbyes_do_not_cost_a_commit_each() {
+    let mut sim = Sim::new(&friends());
+    sim.log_in("alice", "alice", "pw", "r");
+    let commits = sim.counter("commits");
+    for round in 0..5 {
+        come(&mut sim, &format!("desk{round}"), "desk");
+        sim.send(b"<presence type='unavailable'><status>tea</status></presence></stream:stream>");
+        sim.advance(1_000);
+    }
+    assert_eq!(sim.counter("commits"), commits);
+    assert_eq!(last(&mut sim), " xmlns='jabber:iq:last' seconds='1'>tea</query></iq>");
+    sim.advance(LAST_WRITE_MS);
+    assert_eq!(sim.counter("commits"), commits + 1);
+    assert_eq!(last(&mut sim), " xmlns='jabber:iq:last' seconds='61'>tea</query></iq>");
+    assert_eq!(
+        sim.core.next_deadline_ms().filter(|due| *due <= sim.now.mono_ms + LAST_WRITE_MS),
+        None,
+        "no timer ticks on"
+    );
+}
+
+#[test]
+fn a_goodbye_outlives_the_process_if_it_ends_in_good_order() {
+    let mut sim = Sim::new(&friends());
+    come(&mut sim, "desk", "desk");
+    let now = sim.now;
+    sim.core.shut_down(now);
+    sim.settle();
+    let engine = std::mem::replace(&mut sim.engine, Box::new(Memory::default()));
+    let mut sim = Sim::new(&Setup { accounts: Vec::new(), ..setup() });
+    sim.engine = engine;
+    sim.log_in("alice", "alice", "pw", "r");
+    assert_eq!(last(&mut sim), " xmlns='jabber:iq:last' seconds='0'/></iq>");
 }

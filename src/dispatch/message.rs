@@ -164,12 +164,13 @@ impl Dispatch<'_> {
         }
         if keeping == Keeping::Refuse {
             // An error says that nobody is there: that is for those who may know.
-            let sees = own == to || roster::get(store, to, own.as_str())?.is_some_and(|item| item.state.subscribed().from);
+            let sees =
+                own == to || roster::get(store, to, own.as_str())?.is_some_and(|item| item.state.subscribed().from);
             return if sees { Err(StanzaCondition::ServiceUnavailable.into()) } else { Ok(()) };
         }
         let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
         relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
-        let stanza = delay::without_claims(stanza, to.domainpart());
+        let stanza = delay::without_claims(stanza, to.domainpart()).ok_or(StanzaCondition::NotAcceptable)?;
         let bounds = (self.columns.bounds.offline_messages_max, self.columns.bounds.offline_bytes_max);
         match offline::add(store, to, self.columns.now.unix_ms, &stanza, bounds)? {
             Kept::Yes => {

@@ -11,8 +11,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use stonechat::jid::Jid;
 use stonechat::config::{Config, ListenerConfig, ListenerKind, SaslMechanism};
+use stonechat::jid::Jid;
 use stonechat::server::{Handle, Parts, start};
 use stonechat::storage::{Engine, Memory};
 
