@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import hashlib
 import hmac
+import datetime
 import os
 import re
 import shutil
@@ -433,6 +434,22 @@ class World:
         asking.ends_well()
         answering.ends_well()
 
+    def wait(self, library, sender, recipient):
+        """`sender` writes to `recipient`, who is away and comes later."""
+        text = "later: Müller & Söhne <grüßen>"
+        leaving = Client(self, library, sender, "leave", to=f"{recipient}@localhost", text=text)
+        bound = leaving.says("bound")
+        leaving.ends_well()
+        collecting = Client(self, library, recipient, "collect")
+        heard = collecting.says("heard")
+        if heard != f"{bound} {text}":
+            raise collecting.failure(f"heard `{heard}`, not `{bound} {text}`")
+        origin, stamp = collecting.says("delayed").split()
+        age = time.time() - datetime.datetime.fromisoformat(stamp).timestamp()
+        if origin != "localhost" or not -5 < age < CASE_SECONDS_MAX:
+            raise collecting.failure(f"stamped by {origin} at {stamp}")
+        collecting.ends_well()
+
     def s_client(self, *options, says, port=None, speak=True):
         """openssl s_client: what it prints must hold every one of `says`."""
         need("openssl", "openssl")
@@ -518,6 +535,7 @@ def cases():
         ("talk across dialects: XEP-0035 asks, slixmpp answers", "2002", lambda w: w.talk(old, ("slixmpp", "bob", {}))),
         ("talk across dialects: @xmpp/client asks, XEP-0035 answers", "2002", lambda w: w.talk(("xmpp.js", "bob", {}), old)),
         ("talk in the dialect of 2002: XEP-0078 and XEP-0034", "2002", lambda w: w.talk(old, old_bob)),
+        ("slixmpp, a message for somebody who is away", "", lambda w: w.wait("slixmpp", "alice", "carol")),
         ("talk to oneself: one account, two clients", "", lambda w: w.talk(("slixmpp", "alice", {}), ("libstrophe", "alice", {}))),
     ]
 

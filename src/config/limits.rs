@@ -94,7 +94,7 @@ limits! {
     subscription_requests: u32 = 100 in 1..=10_000;
     /// Messages that wait for one account that is away; past it the sender gets `service-unavailable`.
     offline_messages: u32 = 1_000 in 0..=100_000;
-    /// Bytes of them; they leave at once when the account comes back, so less than `outbox_bytes`.
+    /// Bytes of them; they leave at once when the account comes back, so at most half of `outbox_bytes`.
     offline_bytes: u64 = 524_288 in 0..=67_108_864;
     /// JIDs that one account may block.
     blocked_jids: u32 = 1_000 in 0..=100_000;

@@ -39,7 +39,7 @@ use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase, Registerin
 use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
-use crate::im::directory::Directory;
+use crate::im::directory::{Directory, Replay};
 use crate::im::last::Goodbyes;
 use crate::jid::Jid;
 use crate::metrics::Metrics;
@@ -167,10 +167,12 @@ pub struct Core {
     bound_hashes: BTreeMap<ConnId, Option<HashOutcome>>,
     /// Connections that are not read until the disk has caught up.
     pressed: Vec<ConnId>,
-    /// Messages that have left, up to a number, whose rows cannot be deleted just now.
-    delivered: Vec<(Jid, u64)>,
+    /// What has left for an account, and cannot be settled just now.
+    delivered: Vec<(Jid, Replay)>,
     /// The same, waiting for rows.
-    deleting: BTreeMap<FetchId, (Jid, u64)>,
+    settling: BTreeMap<FetchId, (Jid, Replay)>,
+    /// Whether the store has got work since the tick handed its work over.
+    wants_tick: bool,
     /// When accounts were last there, as far as it is not in the store yet.
     goodbyes: Goodbyes,
     /// What handlers have left to be done.
@@ -218,7 +220,8 @@ impl Core {
             bound_hashes: BTreeMap::new(),
             pressed: Vec::new(),
             delivered: Vec::new(),
-            deleting: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            wants_tick: false,
             goodbyes: Goodbyes::default(),
             effects: Vec::new(),
             held_effects: Vec::new(),
@@ -296,8 +299,13 @@ impl Core {
     pub fn drained(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.flags.has(Flags::TELL_DRAINED) {
+            let is_bound = matches!(conn.phase, Phase::Bound(_));
+            if is_bound && self.outboxes.has_held(id) {
+                // Some of it has not left: it waits for the disk.
+                return;
+            }
             conn.flags.set(Flags::TELL_DRAINED, false);
-            if self.is_bound(id) {
+            if is_bound {
                 return self.bound_drained(id);
             }
             let _parked = self.negotiate(id, Input::Drained, now);
@@ -332,7 +340,7 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.paused.is_empty() {
+        if !self.paused.is_empty() || self.wants_tick {
             return Some(0);
         }
         let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);

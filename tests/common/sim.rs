@@ -53,6 +53,8 @@ pub(crate) struct Sim {
     pub(crate) reads_go_on: bool,
     pub(crate) commits_go_on: bool,
     pub(crate) hashes_go_on: bool,
+    /// A client whose wire takes nothing.
+    pub(crate) stuck: Option<String>,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
     requests: Vec<Request>,
@@ -79,14 +81,15 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    /// Accounts that may use an admin's commands.
+    pub(crate) admins: Vec<String>,
+    pub(crate) offline_messages: u32,
     /// A folder of Prosody's data below `tests/`, taken over.
     pub(crate) prosody: Option<String>,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
     pub(crate) registration: Registration,
-    /// Accounts that may use an admin's commands.
-    pub(crate) admins: Vec<String>,
     /// Invitations: a token, and the username that it is for.
     pub(crate) invites: Vec<(String, Option<String>)>,
     pub(crate) legacy: bool,
@@ -103,12 +106,13 @@ impl Default for Setup {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
             friends: Vec::new(),
+            admins: Vec::new(),
+            offline_messages: 100,
             prosody: None,
             direct: false,
             certificate: true,
             tls_required: true,
             registration: Registration::Closed,
-            admins: Vec::new(),
             invites: Vec::new(),
             legacy: true,
             anonymous: false,
@@ -132,12 +136,13 @@ impl Setup {
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
                 "friends" => setup.friends.push((word(0), word(1))),
+                "admin" => setup.admins.push(word(0)),
+                "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
                 "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
                 "registration" if word(0) == "open" => setup.registration = Registration::Open,
                 "registration" => setup.registration = Registration::Invite,
-                "admin" => setup.admins.push(word(0)),
                 "invite" => setup.invites.push((word(0), setting.words.get(1).cloned())),
                 "tls-required" => setup.tls_required = word(0) != "no",
                 "legacy" => setup.legacy = word(0) != "no",
@@ -223,12 +228,13 @@ impl Sim {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
         let domains = Domains::new(list, tls);
-        let settings = Settings {
+        let mut settings = Settings {
             resources_per_account_max: setup.resources_max,
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
-            about: About { admins: setup.admins.clone(), ..settings().about },
             ..settings()
         };
+        settings.about.admins.clone_from(&setup.admins);
+        settings.bounds.offline_messages_max = setup.offline_messages;
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);
@@ -240,6 +246,7 @@ impl Sim {
             reads_go_on: true,
             commits_go_on: true,
             hashes_go_on: true,
+            stuck: None,
             hashed: 0,
             requests: Vec::new(),
             clients: BTreeMap::new(),
@@ -249,11 +256,12 @@ impl Sim {
         }
     }
 
-    /// The connection of a client.
+    /// What is counted under this name.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         self.core.counters().get(name).copied().unwrap()
     }
 
+    /// The connection of a client.
     pub(crate) fn conn(&self, client: &str) -> ConnId {
         self.clients[client].id.unwrap()
     }
@@ -329,8 +337,8 @@ impl Sim {
 
     fn deliver(&mut self) -> bool {
         let mut busy = false;
-        for client in self.clients.values_mut() {
-            let Some(id) = client.id else { continue };
+        for (name, client) in &mut self.clients {
+            let Some(id) = client.id.filter(|_| self.stuck.as_ref() != Some(name)) else { continue };
             let bytes = self.core.outboxes().pending(id).to_vec();
             self.core.outboxes().consume(id, bytes.len());
             busy |= !bytes.is_empty();

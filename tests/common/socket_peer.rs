@@ -104,6 +104,7 @@ fn config(setup: &Setup) -> Config {
     config.admins = setup.admins.iter().map(|admin| Jid::parse(admin).unwrap()).collect();
     config.limits.sasl_attempts = 3;
     config.limits.resources_per_account = 4;
+    config.limits.offline_messages = setup.offline_messages;
     config
 }
 

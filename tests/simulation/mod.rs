@@ -368,7 +368,8 @@ impl World {
         for link in self.links.values_mut() {
             link.leaves(&mut self.rng);
         }
-        for step in 0..400 {
+        // Who was not read for long has much to say.
+        for step in 0..4_000 {
             self.now.mono_ms += 500;
             self.now.unix_ms += 500;
             self.tick().map_err(|fault| format!("end {step}: {fault}"))?;

@@ -18,6 +18,7 @@ const SETTINGS: &[&str] = &[
     "domain",
     "legacy",
     "listener",
+    "offline-messages",
     "prosody",
     "tls-required",
 ];
