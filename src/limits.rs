@@ -266,3 +266,8 @@ pub const LAST_WRITE_MS: u64 = 60_000;
 pub const ADMIN_JIDS_MAX: usize = 100;
 /// Addresses in one list for an admin.
 pub const ADMIN_LIST_MAX: usize = 1_000;
+
+/// Requests about an account that one stream may make before its login.
+pub const REGISTRATION_REQUESTS_MAX: u8 = 10;
+/// Addresses whose registrations of the last hour are remembered; past it nobody new may register.
+pub const REGISTRATION_ADDRESSES_MAX: usize = 4_096;

@@ -223,6 +223,11 @@ impl Outboxes {
         self.recycle(bytes);
     }
 
+    /// Whether answers of `conn` wait for a commit.
+    pub fn has_held(&self, conn: ConnId) -> bool {
+        self.first_held_deadline_ms(conn).is_some()
+    }
+
     /// Takes the next connection that has something to write.
     pub fn next_dirty(&mut self) -> Option<ConnId> {
         while let Some(conn) = self.dirty.pop() {

@@ -69,7 +69,7 @@ impl Core {
         if !self.resuming.is_empty() || self.unreadable.is_some() {
             return Err("a frame that was to run again did not".into());
         }
-        let behind = self.fill_ins.len() + self.deleting.len() + self.binding.len();
+        let behind = self.fill_ins.len() + self.settling.len() + self.binding.len();
         let parked = self.parked.len() + behind + self.administration.parked();
         if parked != self.store.parked() {
             return Err(format!("{parked} wait for rows, the store knows {}", self.store.parked()));

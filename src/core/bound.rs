@@ -7,11 +7,12 @@ use crate::conn::{Flags, Gates, Phase};
 use crate::dispatch::{Done, Frame, Verdict};
 use crate::ids::ConnId;
 use crate::im::columns::Effect;
-use crate::im::offline;
+use crate::im::directory::Replay;
+use crate::im::{motd, offline};
 use crate::jid::{Jid, JidRef};
 use crate::sasl::HashOutcome;
 use crate::stanza::StanzaCondition;
-use crate::storage::{FetchId, Pressure, StoreFull, Ticket};
+use crate::storage::{FetchId, Miss, Pressure, Store, StoreFull, Ticket};
 use crate::stream::error::StreamCondition;
 use crate::xml::{Scan, Step};
 use std::mem;
@@ -58,7 +59,7 @@ impl Core {
         match done {
             Done::Held(ticket) => {
                 self.hold(id, ticket, before, now);
-                self.carry_out_effects(now);
+                self.carry_out_effects(ticket, now);
             }
             Done::Verdict(verdict) => {
                 self.store.discard();
@@ -100,8 +101,8 @@ impl Core {
         if self.store.pressure() >= Pressure::High {
             return;
         }
-        for (account, up_to) in mem::take(&mut self.delivered) {
-            self.delete_delivered(account, up_to, None);
+        for (account, replay) in mem::take(&mut self.delivered) {
+            self.settle_delivered(account, replay, None);
         }
         for id in mem::take(&mut self.pressed) {
             if self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_))) {
@@ -111,35 +112,41 @@ impl Core {
         }
     }
 
-    /// The outbox of a session has left: messages that have waited for its account, and were in it, are deleted.
+    /// The outbox of a session has left: what has waited for its account, and was in it, is settled.
     pub(super) fn bound_drained(&mut self, id: ConnId) {
         let Some(Phase::Bound(bound)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
         let session = bound.session;
         let Some(account) = self.directory.get(session).map(|session| session.jid.to_bare()) else { return };
         let Some(online) = self.directory.online_mut(account.as_str()) else { return };
         if let Some(replay) = online.replay.take_if(|replay| replay.session == session) {
-            self.delete_delivered(account, replay.up_to, None);
+            self.settle_delivered(account, *replay, None);
+            // Draining is the last step of a tick: what it wants of the store needs one more.
+            self.wants_tick = true;
         }
     }
 
-    /// Deletes messages that have left. Nothing was promised: what cannot be deleted now is tried again when the disk
-    /// has caught up, and after a power cut they come twice.
-    pub(super) fn delete_delivered(&mut self, account: Jid, up_to: u64, resumed: Option<FetchId>) {
+    /// Deletes messages that have left, and notes the message of the day as seen. Nothing was promised: what cannot
+    /// be written now is tried again when the disk has caught up, and after a power cut they come twice.
+    pub(super) fn settle_delivered(&mut self, account: Jid, replay: Replay, resumed: Option<FetchId>) {
         match resumed {
             Some(fetch) => self.store.resume(fetch),
             None => self.store.begin(),
         }
-        match offline::delete(&mut self.store, account.as_ref(), up_to) {
-            Ok(Ok(())) => {
+        match settle(&mut self.store, account.as_ref(), replay) {
+            Ok(Ok(Settled::Whole)) => {
                 self.store.finish();
+            }
+            Ok(Ok(Settled::InPart)) => {
+                self.store.finish();
+                self.delivered.push((account, replay));
             }
             Ok(Err(StoreFull)) => {
                 self.store.discard();
-                self.delivered.push((account, up_to));
+                self.delivered.push((account, replay));
             }
             Err(miss) => {
                 let fetch = self.store.abandon(miss);
-                self.deleting.insert(fetch, (account, up_to));
+                self.settling.insert(fetch, (account, replay));
             }
         }
     }
@@ -155,10 +162,26 @@ impl Core {
     }
 
     /// Does what handlers have left to be done after they returned.
-    pub(super) fn carry_out_effects(&mut self, now: Now) {
-        while !self.effects.is_empty() {
-            for effect in mem::take(&mut self.effects) {
-                self.carry_out_effect(effect, now);
+    ///
+    /// What ends streams waits for the ticket, as the answer does: it must not be overtaken by the end.
+    pub(super) fn carry_out_effects(&mut self, ticket: Ticket, now: Now) {
+        for effect in mem::take(&mut self.effects) {
+            match effect {
+                Effect::EndSession { .. } | Effect::AccountGone { .. } if !self.store.is_durable(ticket) => {
+                    self.held_effects.push((ticket, effect));
+                }
+                effect => self.carry_out_effect(effect, now),
+            }
+        }
+    }
+
+    /// Does what has waited for the disk.
+    pub(super) fn release_effects(&mut self, now: Now) {
+        let held = mem::take(&mut self.held_effects);
+        for (ticket, effect) in held {
+            match self.store.is_durable(ticket) {
+                true => self.carry_out_effect(effect, now),
+                false => self.held_effects.push((ticket, effect)),
             }
         }
     }
@@ -179,7 +202,7 @@ impl Core {
             Effect::AccountGone { bare } => {
                 self.forget_verifiers(&bare);
                 self.end_account(&bare, now);
-                // The last session's end has noted one more.
+                // Its sessions have just said goodbye.
                 self.goodbyes.forget(&JidRef::of_prepared(&bare).to_owned());
             }
             Effect::PasswordChanged { bare } => {
@@ -188,4 +211,23 @@ impl Core {
             }
         }
     }
+}
+
+/// How far a settlement has come.
+enum Settled {
+    /// To its end.
+    Whole,
+    /// More messages are to be deleted than one run may.
+    InPart,
+}
+
+fn settle(store: &mut Store, account: JidRef<'_>, replay: Replay) -> Result<Result<Settled, StoreFull>, Miss> {
+    if let Some(number) = replay.motd
+        && let Err(full) = motd::see(store, account, number)
+    {
+        return Ok(Err(full));
+    }
+    let Some(up_to) = replay.up_to else { return Ok(Ok(Settled::Whole)) };
+    let deleted = offline::delete(store, account, up_to)?;
+    Ok(deleted.map(|all| if all { Settled::Whole } else { Settled::InPart }))
 }

@@ -24,6 +24,7 @@ mod ending;
 mod hashing;
 mod input;
 mod negotiate;
+mod register;
 mod silence;
 mod waiting;
 
@@ -34,11 +35,11 @@ pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
 use crate::clock::Now;
-use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase};
+use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase, Registering};
 use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
-use crate::im::directory::Directory;
+use crate::im::directory::{Directory, Replay};
 use crate::im::last::Goodbyes;
 use crate::jid::Jid;
 use crate::metrics::Metrics;
@@ -108,6 +109,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// What the server says about itself, and who may administer it.
     pub about: About,
+    /// Accounts that one address may make in an hour.
+    pub registrations_per_hour: u32,
     /// Passwords that wait to be hashed.
     pub hashes_waiting_max: usize,
     /// Passwords remembered as a keyed hash.
@@ -144,6 +147,7 @@ pub struct Core {
     timers: Timers<Timer>,
     verifiers: VerifierCache,
     throttle: Throttle,
+    registrations: register::Registrations,
     fake_secret: [u8; 32],
     random: Random,
     hashes: HashQueue,
@@ -163,14 +167,18 @@ pub struct Core {
     bound_hashes: BTreeMap<ConnId, Option<HashOutcome>>,
     /// Connections that are not read until the disk has caught up.
     pressed: Vec<ConnId>,
-    /// Messages that have left, up to a number, whose rows cannot be deleted just now.
-    delivered: Vec<(Jid, u64)>,
+    /// What has left for an account, and cannot be settled just now.
+    delivered: Vec<(Jid, Replay)>,
     /// The same, waiting for rows.
-    deleting: BTreeMap<FetchId, (Jid, u64)>,
+    settling: BTreeMap<FetchId, (Jid, Replay)>,
+    /// Whether the store has got work since the tick handed its work over.
+    wants_tick: bool,
     /// When accounts were last there, as far as it is not in the store yet.
     goodbyes: Goodbyes,
     /// What handlers have left to be done.
     effects: Vec<Effect>,
+    /// The same, waiting for the disk.
+    held_effects: Vec<(Ticket, Effect)>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -197,6 +205,7 @@ impl Core {
             admission: Admission::new(settings.admission, Keyed(admission_keys.0, admission_keys.1)),
             verifiers: VerifierCache::new(&mut random, settings.verifiers_max, settings.verifier_lifetime_s),
             throttle: Throttle::new(&mut random, settings.throttle_entries_max),
+            registrations: register::Registrations::default(),
             hashes: HashQueue::new(settings.hashes_waiting_max),
             administration: administration::Administration::default(),
             conns: Table::new(),
@@ -211,9 +220,11 @@ impl Core {
             bound_hashes: BTreeMap::new(),
             pressed: Vec::new(),
             delivered: Vec::new(),
-            deleting: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            wants_tick: false,
             goodbyes: Goodbyes::default(),
             effects: Vec::new(),
+            held_effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -245,7 +256,14 @@ impl Core {
             return Err(refused);
         }
         let automaton = Negotiation::new(direct);
-        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None, ticket: Ticket::NONE };
+        let negotiating = Negotiating {
+            automaton,
+            peer,
+            delayed: None,
+            waiting_hash: None,
+            registering: Registering::default(),
+            ticket: Ticket::NONE,
+        };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
         flags.set(Flags::HEADER, true);
@@ -281,8 +299,13 @@ impl Core {
     pub fn drained(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.flags.has(Flags::TELL_DRAINED) {
+            let is_bound = matches!(conn.phase, Phase::Bound(_));
+            if is_bound && self.outboxes.has_held(id) {
+                // Some of it has not left: it waits for the disk.
+                return;
+            }
             conn.flags.set(Flags::TELL_DRAINED, false);
-            if self.is_bound(id) {
+            if is_bound {
                 return self.bound_drained(id);
             }
             let _parked = self.negotiate(id, Input::Drained, now);
@@ -317,7 +340,7 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.paused.is_empty() {
+        if !self.paused.is_empty() || self.wants_tick {
             return Some(0);
         }
         let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);

@@ -128,6 +128,7 @@ impl Core {
     /// The end of a tick: what the storage thread has to do.
     pub fn submit(&mut self, now: Now, into: &mut Vec<Request>) {
         self.go_on(now);
+        self.wants_tick = false;
         self.outboxes.end_tick();
         self.store.submit(now.mono_ms, into);
     }
@@ -184,6 +185,7 @@ impl Core {
             self.outboxes.release(woken.durable.number());
             woken.durable = Ticket::NONE;
             self.release_held(now);
+            self.release_effects(now);
             self.ease(now);
         }
         self.release_answers();
@@ -192,8 +194,8 @@ impl Core {
                 self.run_again(id, fetch, now);
             } else if let Some(fill) = self.fill_ins.remove(&fetch) {
                 self.fill_in(fill, Some(fetch));
-            } else if let Some((account, up_to)) = self.deleting.remove(&fetch) {
-                self.delete_delivered(account, up_to, Some(fetch));
+            } else if let Some((account, replay)) = self.settling.remove(&fetch) {
+                self.settle_delivered(account, replay, Some(fetch));
             } else if !self.wake_bind(fetch, true, now) && !self.wake_request(fetch, true, now) {
                 self.store.release(fetch);
             }
@@ -202,7 +204,7 @@ impl Core {
             if let Some(id) = self.parked.remove(&fetch) {
                 self.run_without(id, now);
             } else if self.fill_ins.remove(&fetch).is_none()
-                && self.deleting.remove(&fetch).is_none()
+                && self.settling.remove(&fetch).is_none()
                 && !self.wake_bind(fetch, false, now)
             {
                 self.wake_request(fetch, false, now);

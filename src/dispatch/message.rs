@@ -4,8 +4,8 @@
 //! full JID there ──▶ that resource     bare ──▶ all with a priority ≥ 0     nobody ──▶ it waits, or an error
 //! ```
 //!
-//! Who writes to an account that does not exist gets what a silent account would have given (RFC 6121 §11): a
-//! message that would wait is taken without a word, one that would not is refused.
+//! Who writes to an account that does not exist gets what a silent account would have given (RFC 6121 §11): silence
+//! for what would wait. Only a line that is full tells, as XEP-0160 §2 wants it: who fills it may know.
 
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::im::directory::Route;
@@ -13,21 +13,23 @@ use crate::im::offline::{self, Kept};
 use crate::im::session::SessionFlags;
 use crate::im::stop::Stop;
 use crate::im::subscribing::BLOCKED;
-use crate::im::{accounts, blocks};
+use crate::im::{accounts, blocks, roster};
 use crate::jid::JidRef;
 use crate::stanza::{MessageType, StanzaCondition};
 use crate::xep::delay;
-use crate::xml::{CLIENT, relay};
+use crate::xml::{CLIENT, Child, relay};
 
-const NS_CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 const NS_HINTS: &str = "urn:xmpp:hints";
+/// Payloads that are about the moment, or about the message itself: chat states (XEP-0085), hints, ids (XEP-0359).
+const SAYS_NOTHING_LATER: [&str; 4] =
+    ["http://jabber.org/protocol/chatstates", NS_HINTS, "urn:xmpp:sid:0", "urn:xmpp:delay"];
 
 /// What is done with a message that nobody takes now (XEP-0160 §3, XEP-0334).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeping {
     /// It waits.
     Keep,
-    /// It is refused: its sender does not want it to wait.
+    /// Its sender does not want it to wait. Who may know that nobody is there gets an error, others silence.
     Refuse,
     /// It says nothing that matters later, such as "is typing".
     Drop,
@@ -55,7 +57,9 @@ impl Dispatch<'_> {
     }
 
     fn message_to(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
-        self.meet(frame, to)?;
+        if self.is_stopped(frame, kind, to)? {
+            return Ok(());
+        }
         match self.route(to) {
             Route::Local(target) => {
                 self.deliver(frame, target);
@@ -68,8 +72,11 @@ impl Dispatch<'_> {
             Route::Peer(_) | Route::Remote => return Err(StanzaCondition::RemoteServerNotFound.into()),
             Route::Nobody => {}
         }
-        if to.localpart().is_none() || !self.columns.hosts.is_hosted(to.domainpart()) {
+        if !self.columns.hosts.is_hosted(to.domainpart()) {
             return Err(StanzaCondition::ServiceUnavailable.into());
+        }
+        if to.localpart().is_none() {
+            return self.message_to_admins(frame, kind, to);
         }
         if to.resourcepart().is_none() {
             return self.message_to_bare(frame, kind, to);
@@ -81,18 +88,41 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Whether neither has blocked the other, as far as memory knows (XEP-0191 §3.2): who is blocked gets what a
-    /// silent account would have given.
-    fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
+    /// What is for a domain is for the people who run it (RFC 6120 §10.5.1): its admins, as if it were for each.
+    fn message_to_admins(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
+        let about = self.about;
+        let admins = about.admins.iter().map(|admin| JidRef::of_prepared(admin));
+        let mut outcome = Err(StanzaCondition::ServiceUnavailable.into());
+        for admin in admins.filter(|admin| admin.domainpart() == to.domainpart() && to.is_bare()) {
+            match self.message_to_bare(frame, kind, admin) {
+                Ok(()) => outcome = Ok(()),
+                // One that has no room leaves it to the others.
+                Err(Stop::Refuse(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        outcome
+    }
+
+    /// Whether one has blocked the other, as far as memory knows (XEP-0191 §3.2). Who is blocked gets what an account
+    /// that is away and has blocked them gives: an error, or silence where nothing waits.
+    fn is_stopped(&self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<bool, Stop> {
         let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
+        let Some(sender) = directory.get(frame.sender) else { return Ok(false) };
         if directory.has_blocked(sender.jid.bare(), to) {
             return Err(BLOCKED.into());
         }
-        if directory.has_blocked(to.bare(), sender.jid.as_ref()) {
-            return Err(StanzaCondition::ServiceUnavailable.into());
+        if !directory.has_blocked(to.bare(), sender.jid.as_ref()) {
+            return Ok(false);
         }
-        Ok(())
+        match kind {
+            MessageType::Error | MessageType::Headline => Ok(true),
+            MessageType::Chat if keeping(frame) == Keeping::Drop => Ok(true),
+            MessageType::Normal if to.resourcepart().is_none() && keeping(frame) == Keeping::Drop => Ok(true),
+            MessageType::Chat | MessageType::Normal | MessageType::Groupchat => {
+                Err(StanzaCondition::ServiceUnavailable.into())
+            }
+        }
     }
 
     fn message_to_bare(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
@@ -113,26 +143,34 @@ impl Dispatch<'_> {
     }
 
     fn message_to_nobody(&mut self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
-        match keeping(frame) {
-            Keeping::Keep => {}
-            Keeping::Refuse => return Err(StanzaCondition::ServiceUnavailable.into()),
-            Keeping::Drop => return Ok(()),
+        let keeping = keeping(frame);
+        if keeping == Keeping::Drop {
+            return Ok(());
         }
         let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
         let is_anonymous =
             self.columns.directory.resources(to.bare()).any(|(_, session)| session.flags.has(SessionFlags::ANONYMOUS));
         let Some(localpart) = to.localpart().filter(|_| !is_anonymous) else { return Ok(()) };
+        let own = sender.jid.as_ref().to_bare();
         let store = &mut *self.columns.store;
-        store.need([accounts::key(to.domainpart(), localpart), blocks::key(to), offline::meta_key(to)])?;
+        let rows = [accounts::key(to.domainpart(), localpart), blocks::key(to), offline::meta_key(to)];
+        let friend = (keeping == Keeping::Refuse).then(|| roster::key(to, own.as_str()));
+        store.need(rows.into_iter().chain(friend))?;
         if accounts::get(store, to.domainpart(), localpart)?.is_none() {
             return Ok(());
         }
         if blocks::get(store, to)?.matches(sender.jid.as_ref()) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
+        if keeping == Keeping::Refuse {
+            // An error says that nobody is there: that is for those who may know.
+            let sees =
+                own == to || roster::get(store, to, own.as_str())?.is_some_and(|item| item.state.subscribed().from);
+            return if sees { Err(StanzaCondition::ServiceUnavailable.into()) } else { Ok(()) };
+        }
         let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
         relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
-        let stanza = delay::without_claims(stanza, to.domainpart());
+        let stanza = delay::without_claims(stanza, to.domainpart()).ok_or(StanzaCondition::NotAcceptable)?;
         let bounds = (self.columns.bounds.offline_messages_max, self.columns.bounds.offline_bytes_max);
         match offline::add(store, to, self.columns.now.unix_ms, &stanza, bounds)? {
             Kept::Yes => {
@@ -144,21 +182,21 @@ impl Dispatch<'_> {
     }
 }
 
-/// What the message itself asks for.
+/// What the message itself asks for. `no-permanent-store` allows waiting (XEP-0334 §4): it is about archives.
 fn keeping(frame: Frame<'_>) -> Keeping {
     let Frame { head, bytes, ns, .. } = frame;
     let hint = |name: &str| head.child(bytes, ns, NS_HINTS, name).is_some();
-    if hint("no-store") || hint("no-permanent-store") {
-        return Keeping::Refuse;
-    }
-    if hint("store") || head.child_count() as usize > head.children().len() {
-        return Keeping::Keep;
-    }
-    let matters = head.children().iter().any(|child| {
+    let matters = |child: &Child| {
         let uri = child.ns(bytes, ns);
-        uri != NS_CHAT_STATES && uri != NS_HINTS && !(uri == CLIENT && child.local(bytes) == "thread")
-    });
-    if matters { Keeping::Keep } else { Keeping::Drop }
+        let is_thread = uri == CLIENT && child.local(bytes) == "thread";
+        !is_thread && !SAYS_NOTHING_LATER.contains(&&*uri)
+    };
+    let is_worth_it = head.child_count() as usize > head.children().len() || head.children().iter().any(matters);
+    match (hint("no-store"), is_worth_it || hint("store")) {
+        (_, false) => Keeping::Drop,
+        (true, true) => Keeping::Refuse,
+        (false, true) => Keeping::Keep,
+    }
 }
 
 fn non_negative(priority: i8) -> bool {

@@ -136,25 +136,31 @@ impl Dispatch<'_> {
         for (_, request) in &owed.requests {
             self.columns.send(id, |out| out.extend_from_slice(request));
         }
-        if let Some((number, text)) = &owed.motd {
+        if let Some((_, text)) = &owed.motd {
             let domain = jid.domainpart();
             self.columns.send(id, |out| {
                 let mut xml = Writer::new(out);
                 xml.open("message").attr("from", domain).attr("to", jid.as_str()).attr("type", "headline");
                 xml.leaf("subject", "Message of the day").leaf("body", text).close();
             });
-            // Where there is no room it is shown once more.
-            let _shown_again = motd::see(self.columns.store, jid.as_ref().to_bare(), *number);
         }
-        let bare = jid.as_ref().bare();
-        let Some(online) = self.columns.directory.online_mut(bare) else { return };
-        let left = online.replay.as_ref().map(|replay| replay.up_to);
+        let motd = owed.motd.as_ref().map(|(number, _)| *number);
+        let Some(online) = self.columns.directory.online_mut(jid.bare()) else { return };
+        let left = online.replay.as_ref().and_then(|replay| replay.up_to);
         let waiting = owed.messages.iter().filter(|message| left.is_none_or(|left| message.number > left));
-        let Some(up_to) = waiting.clone().map(|message| message.number).max() else { return };
-        if left.is_none() {
-            online.replay = Some(Box::new(Replay { session: id, up_to }));
-            self.columns.effects.push(Effect::TellDrained { session: id });
+        let up_to = waiting.clone().map(|message| message.number).max();
+        if up_to.is_none() && motd.is_none() {
+            return;
         }
+        match online.replay.as_deref_mut() {
+            Some(replay) if replay.session == id => {
+                (replay.up_to, replay.motd) = (up_to.or(replay.up_to), motd.or(replay.motd));
+            }
+            // What another session has not taken yet is its own; what came after that may come twice.
+            Some(_) => {}
+            None => online.replay = Some(Box::new(Replay { session: id, up_to, motd })),
+        }
+        self.columns.effects.push(Effect::TellDrained { session: id });
         for message in waiting {
             self.columns.send(id, |out| delay::write(&message.stanza, jid.domainpart(), message.unix_ms, out));
         }

@@ -66,6 +66,9 @@ pub struct Bounds {
     pub private_bytes_max: u64,
 }
 
+/// Bytes of an outbox for each message that waits: four times what a stamp takes, so that stamps fill a quarter of it.
+const STAMPED_SHARE_BYTES: u32 = 512;
+
 impl Default for Bounds {
     /// The bounds of a default configuration.
     fn default() -> Self {
@@ -82,8 +85,10 @@ impl From<&Limits> for Bounds {
             roster_groups_max: ROSTER_GROUPS_MAX,
             roster_name_bytes_max: ROSTER_NAME_BYTES_MAX,
             requests_max: limits.subscription_requests,
-            offline_messages_max: limits.offline_messages,
-            offline_bytes_max: limits.offline_bytes,
+            // They leave at once, each with a stamp: all that waits must find room in the outbox, or the account
+            // could never come back.
+            offline_messages_max: limits.offline_messages.min(limits.outbox_bytes / STAMPED_SHARE_BYTES),
+            offline_bytes_max: limits.offline_bytes.min(u64::from(limits.outbox_bytes) / 2),
             blocked_max: limits.blocked_jids as usize,
             vcard_bytes_max: limits.vcard_bytes as usize,
             private_elements_max: limits.private_elements,
@@ -160,6 +165,11 @@ pub struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    /// Whether a session's connection is inside TLS.
+    pub fn is_encrypted(&self, id: SessionId) -> bool {
+        self.directory.get(id).is_some_and(|session| session.flags.has(SessionFlags::ENCRYPTED))
+    }
+
     /// Appends to a session's outbox; false if it has ended.
     pub fn send(&mut self, id: SessionId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(session) = self.directory.get(id) else { return false };

@@ -92,17 +92,19 @@ pub struct Online {
     pub blocked: Option<Box<Blocked>>,
     /// SHA-1 of its vCard's photo (XEP-0153).
     pub avatar: Option<Box<[u8; 20]>>,
-    /// Messages that have waited and are on their way.
+    /// What has waited and is on its way.
     pub replay: Option<Box<Replay>>,
 }
 
-/// Messages of an account that are on their way to a session; the rows go when they have left.
+/// What has waited for an account and is on its way to a session; the rows say so when it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
     /// The session.
     pub session: SessionId,
-    /// The number of the last one.
-    pub up_to: u64,
+    /// The number of the last message that is on its way.
+    pub up_to: Option<u64>,
+    /// The number of the message of the day, if it is on its way.
+    pub motd: Option<u64>,
 }
 
 /// What the store knows of an account that comes online.

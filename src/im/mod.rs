@@ -10,6 +10,7 @@ pub mod announce;
 pub mod blocks;
 pub mod columns;
 pub mod directory;
+pub mod invites;
 pub mod last;
 pub mod load;
 pub mod motd;

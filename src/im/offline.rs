@@ -139,24 +139,27 @@ fn decode(key: &[u8], row: &[u8]) -> Option<Waiting> {
     Some(Waiting { number: parts.number()?, unix_ms: u64::from_be_bytes(*unix_ms), stanza: stanza.to_vec() })
 }
 
-/// Deletes the messages up to and with a number: they have left.
+/// Deletes the messages up to and with a number: they have left. At most a page of them; false if there are more.
 ///
 /// # Errors
 ///
 /// [`Miss`]: run again.
-pub fn delete(store: &mut Store, account: JidRef<'_>, up_to: u64) -> Result<Result<(), StoreFull>, Miss> {
+pub fn delete(store: &mut Store, account: JidRef<'_>, up_to: u64) -> Result<Result<bool, StoreFull>, Miss> {
     let mut meta = meta(store, account)?;
     let mut batch = Batch::new();
-    for message in list(store, account)?.iter().take_while(|message| message.number <= up_to) {
+    let rows = store.range(&key_of(Table::Offline, account).range(PAGE_ROWS))?;
+    let left = rows.iter().filter_map(|(key, row)| decode(key, row)).take_while(|message| message.number <= up_to);
+    for message in left {
         batch.delete(key_of(Table::Offline, account).number(message.number).as_bytes());
         meta.messages = meta.messages.saturating_sub(1);
         meta.bytes = meta.bytes.saturating_sub(message.stanza.len() as u64);
     }
     if batch.is_empty() {
-        return Ok(Ok(()));
+        return Ok(Ok(true));
     }
+    let is_all = batch.len() < PAGE_ROWS as usize;
     put_meta(&mut batch, account, meta);
-    Ok(store.apply(batch))
+    Ok(store.apply(batch).map(|()| is_all))
 }
 
 #[cfg(test)]
@@ -183,7 +186,7 @@ mod tests {
             waiting.into_iter().map(|w| (w.number, String::from_utf8(w.stanza).unwrap())).collect()
         };
         assert_eq!(texts(engine), [(0, "one".into()), (1, "two".into()), (2, "3".into())]);
-        run(engine, |store| delete(store, account, 1)).unwrap().unwrap();
+        assert!(run(engine, |store| delete(store, account, 1)).unwrap().unwrap(), "all of them");
         assert_eq!(texts(engine), [(2, "3".into())]);
         let meta = run(engine, |store| meta(store, account)).unwrap();
         assert_eq!(meta, Meta { next: 3, messages: 1, bytes: 1 });

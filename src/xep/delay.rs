@@ -24,27 +24,31 @@ pub fn write(stanza: &[u8], domain: &str, unix_ms: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(if is_empty { b"</message>" } else { back });
 }
 
-/// A message as it is kept: without stamps that claim to be the domain's (§4).
-pub fn without_claims(stanza: Vec<u8>, domain: &str) -> Vec<u8> {
+/// A message as it is kept: without stamps that claim to be the domain's (§4). `None` if one hides behind more
+/// children than are recorded.
+pub fn without_claims(stanza: Vec<u8>, domain: &str) -> Option<Vec<u8>> {
     let mut scan = Scan::default();
     let limits = XmlLimits::with_frame_bytes(u32::MAX);
     let Ok(Step::Frame { .. }) = scan.step(&stanza, Expect::Frames, StreamNs::standard(), &limits) else {
-        return stanza;
+        return None;
     };
-    let head = scan.head();
-    let ns = StreamNs::standard();
-    if !head.children().iter().any(|child| child.is(&stanza, ns, NS, "delay")) {
-        return stanza;
+    let (head, ns) = (scan.head(), StreamNs::standard());
+    let are_all_known = head.child_count() as usize == head.children().len();
+    if are_all_known && !head.children().iter().any(|child| child.is(&stanza, ns, NS, "delay")) {
+        return Some(stanza);
     }
-    let Ok(tree) = Tree::parse(&stanza, head, ns) else { return stanza };
-    let spans = head.children().iter().map(super::super::xml::Child::span);
-    let claims = tree.root().children().map(|child| child.is(NS, "delay") && child.attr("from") == Some(domain));
-    let claimed: Vec<Range<usize>> = spans.zip(claims).filter(|(_, claims)| *claims).map(|(span, _)| span).collect();
+    let tree = Tree::parse(&stanza, head, ns).ok()?;
+    let mut claimed: Vec<Range<usize>> = Vec::new();
+    for (at, child) in tree.root().children().enumerate() {
+        if child.is(NS, "delay") && child.attr("from") == Some(domain) {
+            claimed.push(head.children().get(at)?.span());
+        }
+    }
     let mut kept = stanza;
     for span in claimed.into_iter().rev() {
         kept.drain(span);
     }
-    kept
+    Some(kept)
 }
 
 #[cfg(test)]
@@ -71,7 +75,13 @@ mod tests {
         let ours = "<delay xmlns='urn:xmpp:delay' from='example.com' stamp='x'/>";
         let other = "<delay xmlns='urn:xmpp:delay' from='room.example.com' stamp='x'/>";
         let stanza = format!("<message>{ours}<body>b</body>{other}{ours}</message>");
-        let kept = without_claims(stanza.into_bytes(), "example.com");
+        let kept = without_claims(stanza.into_bytes(), "example.com").unwrap();
         assert_eq!(String::from_utf8(kept).unwrap(), format!("<message><body>b</body>{other}</message>"));
+        let crowd = "<a/>".repeat(40);
+        let hidden = format!("<message>{crowd}{ours}</message>");
+        assert_eq!(without_claims(hidden.into_bytes(), "example.com"), None);
+        let honest = format!("<message>{ours}{crowd}{other}</message>");
+        let kept = without_claims(honest.into_bytes(), "example.com").unwrap();
+        assert_eq!(String::from_utf8(kept).unwrap(), format!("<message>{crowd}{other}</message>"));
     }
 }

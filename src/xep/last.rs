@@ -31,10 +31,10 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
             if !may_see(request, columns)? {
                 return Err(StanzaCondition::Forbidden.into());
             }
-            let is_there = columns.directory.resources(request.to.bare()).any(|(_, session)| session.is_available());
-            match is_there {
-                true => 0,
-                false => {
+            // One that is connected counts, also without presence (§4).
+            match columns.directory.online(request.to.bare()) {
+                Some(_) => 0,
+                None => {
                     let last = last::get(columns, request.to)?.ok_or(StanzaCondition::ItemNotFound)?;
                     status = last.status;
                     request.now.unix_s().saturating_sub(last.unix_s)

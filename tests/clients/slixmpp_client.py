@@ -35,6 +35,7 @@ class Client(slixmpp.ClientXMPP):
         self.plugin["feature_mechanisms"].use_mech = args.mechanism
         self.register_plugin("xep_0199")
         self.register_plugin("xep_0030")
+        self.register_plugin("xep_0203")
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("message", self.heard)
         self.add_event_handler("auth_success", self.note_mechanism)
@@ -57,6 +58,11 @@ class Client(slixmpp.ClientXMPP):
                 self.end(None)
             elif self.args.role == "ask":
                 self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
+            elif self.args.role == "leave":
+                self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
+                # The answer to a ping comes behind the message: the server has it.
+                await self.plugin["xep_0199"].send_ping(self.boundjid.domain, timeout=10)
+                self.end(None)
         except Exception as error:
             self.end(repr(error))
 
@@ -64,6 +70,8 @@ class Client(slixmpp.ClientXMPP):
         if message["type"] == "error":
             return self.end(f"an error came: {message}")
         print("heard", message["from"], message["body"], flush=True)
+        if self.args.role == "collect":
+            print("delayed", message["delay"]["from"], message["delay"]["stamp"].isoformat(), flush=True)
         if self.args.role == "answer":
             self.send_message(mto=message["from"], mbody="re: " + message["body"], mtype="chat")
         self.end(None)

@@ -19,11 +19,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
+use stonechat::config::Registration;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
 use stonechat::ids::ConnId;
 use stonechat::im::columns::Bounds;
 use stonechat::im::subscription::State;
-use stonechat::im::{accounts, roster};
+use stonechat::im::{accounts, invites, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::port::rows::Import;
@@ -52,6 +53,8 @@ pub(crate) struct Sim {
     pub(crate) reads_go_on: bool,
     pub(crate) commits_go_on: bool,
     pub(crate) hashes_go_on: bool,
+    /// A client whose wire takes nothing.
+    pub(crate) stuck: Option<String>,
     /// Passwords that were hashed.
     pub(crate) hashed: usize,
     requests: Vec<Request>,
@@ -78,11 +81,17 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    /// Accounts that may use an admin's commands.
+    pub(crate) admins: Vec<String>,
+    pub(crate) offline_messages: u32,
     /// A folder of Prosody's data below `tests/`, taken over.
     pub(crate) prosody: Option<String>,
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
+    pub(crate) registration: Registration,
+    /// Invitations: a token, and the username that it is for.
+    pub(crate) invites: Vec<(String, Option<String>)>,
     pub(crate) legacy: bool,
     pub(crate) anonymous: bool,
     pub(crate) client_certificate: Option<Vec<String>>,
@@ -97,10 +106,14 @@ impl Default for Setup {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
             friends: Vec::new(),
+            admins: Vec::new(),
+            offline_messages: 100,
             prosody: None,
             direct: false,
             certificate: true,
             tls_required: true,
+            registration: Registration::Closed,
+            invites: Vec::new(),
             legacy: true,
             anonymous: false,
             client_certificate: None,
@@ -123,9 +136,14 @@ impl Setup {
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
                 "friends" => setup.friends.push((word(0), word(1))),
+                "admin" => setup.admins.push(word(0)),
+                "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
                 "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
+                "registration" if word(0) == "open" => setup.registration = Registration::Open,
+                "registration" => setup.registration = Registration::Invite,
+                "invite" => setup.invites.push((word(0), setting.words.get(1).cloned())),
                 "tls-required" => setup.tls_required = word(0) != "no",
                 "legacy" => setup.legacy = word(0) != "no",
                 "anonymous" => setup.anonymous = word(0) == "yes",
@@ -164,6 +182,7 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        registrations_per_hour: 3,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
@@ -199,6 +218,7 @@ pub(crate) fn policy(name: &str, setup: &Setup) -> DomainPolicy {
         bind_attempts_max: 3,
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 64 * 1024,
+        registration: setup.registration,
         idle_seconds: 0,
     }
 }
@@ -208,11 +228,13 @@ impl Sim {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
         let domains = Domains::new(list, tls);
-        let settings = Settings {
+        let mut settings = Settings {
             resources_per_account_max: setup.resources_max,
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
             ..settings()
         };
+        settings.about.admins.clone_from(&setup.admins);
+        settings.bounds.offline_messages_max = setup.offline_messages;
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);
@@ -224,6 +246,7 @@ impl Sim {
             reads_go_on: true,
             commits_go_on: true,
             hashes_go_on: true,
+            stuck: None,
             hashed: 0,
             requests: Vec::new(),
             clients: BTreeMap::new(),
@@ -233,11 +256,12 @@ impl Sim {
         }
     }
 
-    /// The connection of a client.
+    /// What is counted under this name.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         self.core.counters().get(name).copied().unwrap()
     }
 
+    /// The connection of a client.
     pub(crate) fn conn(&self, client: &str) -> ConnId {
         self.clients[client].id.unwrap()
     }
@@ -313,8 +337,8 @@ impl Sim {
 
     fn deliver(&mut self) -> bool {
         let mut busy = false;
-        for client in self.clients.values_mut() {
-            let Some(id) = client.id else { continue };
+        for (name, client) in &mut self.clients {
+            let Some(id) = client.id.filter(|_| self.stuck.as_ref() != Some(name)) else { continue };
             let bytes = self.core.outboxes().pending(id).to_vec();
             self.core.outboxes().consume(id, bytes.len());
             busy |= !bytes.is_empty();
@@ -428,6 +452,9 @@ pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
     for (address, password) in &setup.accounts {
         add_account(engine, address, password);
     }
+    for (token, localpart) in &setup.invites {
+        invite(engine, &setup.domains[0], token, localpart.as_deref());
+    }
     for (one, other) in &setup.friends {
         befriend(engine, one, other);
         befriend(engine, other, one);
@@ -448,6 +475,18 @@ fn take_over(engine: &mut dyn Engine, folder: &Path) {
     }
     import.finish(&mut skipped).unwrap();
     assert_eq!(problems, []);
+}
+
+/// Puts an invitation on disk, good until long after the tests.
+fn invite(engine: &mut dyn Engine, domain: &str, token: &str, localpart: Option<&str>) {
+    let invite = invites::Invite {
+        domain: domain.to_owned(),
+        localpart: localpart.map(str::to_owned),
+        inviter: None,
+        expires_unix_s: u64::MAX,
+        uses: 1,
+    };
+    offline::run(engine, |store| invites::add(store, token, &invite, 0)).unwrap().unwrap();
 }
 
 /// Puts a contact that sees and is seen into a roster.

@@ -90,6 +90,7 @@ fn tight() -> Settings {
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
         bounds: Bounds { directed_max: 3, ..Bounds::default() },
+        registrations_per_hour: 3,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
@@ -367,7 +368,8 @@ impl World {
         for link in self.links.values_mut() {
             link.leaves(&mut self.rng);
         }
-        for step in 0..400 {
+        // Who was not read for long has much to say.
+        for step in 0..4_000 {
             self.now.mono_ms += 500;
             self.now.unix_ms += 500;
             self.tick().map_err(|fault| format!("end {step}: {fault}"))?;

@@ -8,6 +8,9 @@ use super::{Act, DEFAULT_CLIENT, Login, Part, Place, Script, ScriptError, Settin
 const SETTINGS: &[&str] = &[
     "about",
     "account",
+    "admin",
+    "invite",
+    "registration",
     "friends",
     "anonymous",
     "certificate",
@@ -15,6 +18,7 @@ const SETTINGS: &[&str] = &[
     "domain",
     "legacy",
     "listener",
+    "offline-messages",
     "prosody",
     "tls-required",
 ];
