@@ -116,9 +116,6 @@ impl Columns<'_> {
 
     /// One contact gets the current presence of all available resources of an account.
     pub fn send_current(&mut self, account: &str, to: JidRef<'_>) {
-        if self.directory.has_blocked(account, to.to_bare()) {
-            return;
-        }
         self.tell_contact(account, to, None);
     }
 
