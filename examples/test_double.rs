@@ -170,6 +170,7 @@ fn policy() -> DomainPolicy {
         bind_attempts_max: 4,
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 262_144,
+        registration: stonechat::config::Registration::Closed,
         idle_seconds: 0,
     }
 }

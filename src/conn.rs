@@ -60,9 +60,22 @@ pub struct Negotiating {
     pub delayed: Option<Delayed>,
     /// The hash outcome that waits for a row.
     pub waiting_hash: Option<crate::sasl::HashOutcome>,
+    /// What it has done towards an account of its own (XEP-0077).
+    pub registering: Registering,
     /// The highest ticket that this login has read: until it is durable no answer leaves, also where a hash or a delay
     /// lies between the reading and the answer.
     pub ticket: Ticket,
+}
+
+/// What a stream has done towards an account of its own.
+#[derive(Debug, Default)]
+pub struct Registering {
+    /// The invitation that it has shown, while that was good (XEP-0445 §4).
+    pub invitation: Option<String>,
+    /// Requests that it has made.
+    pub requests: u8,
+    /// A password waits to be hashed, or its frame to run again.
+    pub is_waiting: bool,
 }
 
 /// What leaves later.

@@ -251,6 +251,9 @@ pub const ROSTER_REMOVALS_MAX: u32 = 256;
 pub const ROSTER_GROUPS_MAX: usize = 32;
 /// Bytes of a contact's name, and of a group's.
 pub const ROSTER_NAME_BYTES_MAX: usize = 1_023;
+/// Bytes of a subscription request that are kept for somebody who has not answered. All that one account may have
+/// leave at once when it comes, together with messages that have waited: that must fit an outbox.
+pub const SUBSCRIPTION_REQUEST_BYTES_MAX: usize = 2_048;
 
 /// Accounts whose last goodbye waits in memory to be written.
 pub const LAST_KEPT_MAX: usize = 4_096;
@@ -263,3 +266,8 @@ pub const LAST_WRITE_MS: u64 = 60_000;
 pub const ADMIN_JIDS_MAX: usize = 100;
 /// Addresses in one list for an admin.
 pub const ADMIN_LIST_MAX: usize = 1_000;
+
+/// Requests about an account that one stream may make before its login.
+pub const REGISTRATION_REQUESTS_MAX: u8 = 10;
+/// Addresses whose registrations of the last hour are remembered; past it nobody new may register.
+pub const REGISTRATION_ADDRESSES_MAX: usize = 4_096;

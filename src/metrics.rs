@@ -21,6 +21,8 @@ pub struct Metrics {
     pub stream_errors: u64,
     /// Stanzas relayed between sessions, once a target.
     pub stanzas_relayed: u64,
+    /// Accounts that were made in band.
+    pub registrations: u64,
     /// Silent sessions that were asked whether they are there.
     pub pings: u64,
     /// Messages that were kept for somebody who was away.
@@ -39,7 +41,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 15] {
+    pub fn named(&self) -> [(&'static str, u64); 16] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -49,6 +51,7 @@ impl Metrics {
             ("bound", self.bound),
             ("stream_errors", self.stream_errors),
             ("stanzas_relayed", self.stanzas_relayed),
+            ("registrations", self.registrations),
             ("pings", self.pings),
             ("messages_kept", self.messages_kept),
             ("presence_delivered", self.presence_delivered),

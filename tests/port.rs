@@ -1,14 +1,25 @@
 //! Moving: what a real Prosody wrote taken over, and exports that go round. How its users then log in is a transcript,
 //! `moved_from_prosody.txt`.
 
+mod common;
+#[path = "common/sim.rs"]
+mod sim;
+mod tls_common;
+
+use common::script::Peer as _;
+use sim::{Setup, Sim};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use stonechat::im::vcard;
+use stonechat::jid::Jid;
+use stonechat::port::element::Element;
 use stonechat::port::prosody::Folder;
 use stonechat::port::rows::{Counts, Export, Import};
-use stonechat::port::{Person, Source, pie};
+use stonechat::port::{Contact, Person, Source, pie};
 use stonechat::random::Random;
-use stonechat::storage::{Engine, Memory};
+use stonechat::storage::{Engine, Memory, offline};
 
 fn real(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prosody").join(name)
@@ -25,7 +36,7 @@ fn take_over(engine: &mut dyn Engine, source: &mut dyn Source, replaces: bool) -
     (counts, skipped)
 }
 
-fn exported(engine: &mut Memory) -> String {
+fn exported(engine: &mut impl Engine) -> String {
     let mut writer = pie::Writer::new(Vec::new()).unwrap();
     let mut export = Export::new(engine).unwrap();
     let mut tell = |user: &str, what: String| panic!("{user}: {what}");
@@ -85,15 +96,64 @@ fn many_accounts_go_round() {
         let mut person = Person::new("h.example", &format!("u{number:04}")).unwrap();
         person.keys = keys.clone();
         person.add_block(&format!("b{number}.example")).unwrap();
+        for name in ["a", "b"] {
+            person.add_private(Element { ns: "n".into(), name: name.into(), ..Element::default() }).unwrap();
+        }
+        let message = Element { ns: "jabber:client".into(), name: "message".into(), ..Element::default() };
+        person.add_offline(message, Some(number as u64)).unwrap();
         person
     };
     let mut engine = Memory::new();
     let persons: Vec<Person> = (0..700).map(person).collect();
     let (counts, _) = take_over(&mut engine, &mut List(persons.into_iter()), false);
-    assert_eq!((counts.accounts, counts.blocks), (700, 700));
+    assert_eq!((counts.accounts, counts.blocks, counts.private, counts.offline), (700, 700, 1400, 700));
     let text = exported(&mut engine);
     assert_eq!(text.matches("<user name='").count(), 700);
     assert!(text.find("b0.example").unwrap() < text.find("b699.example").unwrap());
+}
+
+/// What clients have made the server keep, exported and taken over by an empty one.
+#[test]
+fn what_clients_have_stored_goes_round() {
+    let accounts = [("alice@localhost".into(), "secret".into()), ("bob@localhost".into(), "other".into())];
+    let mut sim = Sim::new(&Setup { direct: true, accounts: accounts.into(), ..Setup::default() });
+    for (user, password) in [("bob", "other"), ("alice", "secret")] {
+        sim.log_in(user, user, password, "r");
+    }
+    for stanza in [
+        "<presence to='bob@localhost' type='subscribe'><q:nick xmlns:q='http://jabber.org/protocol/nick'>A</q:nick></presence>",
+        "<presence to='carol@localhost' type='subscribed'/>",
+        "<iq type='set' id='1'><query xmlns='jabber:iq:roster'><item jid='bob@localhost' name='B &amp; b'><group>g</group></item></query></iq>",
+        "<iq type='set' id='2'><vCard xmlns='vcard-temp'><PHOTO><BINVAL>cGhvdG8=</BINVAL></PHOTO></vCard></iq>",
+        "<iq type='set' id='3'><query xmlns='jabber:iq:private'><q:x xmlns:q='private'>1<q:y/></q:x></query></iq>",
+        "<iq type='set' id='4'><block xmlns='urn:xmpp:blocking'><item jid='spam.example'/></block></iq>",
+        "<message to='bob@localhost' type='chat' xml:lang='de'><body>sp\u{e4}ter</body></message>",
+    ] {
+        sim.send(stanza.as_bytes());
+        let answer = String::from_utf8(sim.received()).unwrap();
+        assert!(!answer.contains("type='error'"), "{stanza}: {answer}");
+    }
+    let text = exported(&mut sim.engine);
+    for part in [
+        "<item jid='bob@localhost' name='B &amp; b' subscription='none' ask='subscribe'><group>g</group></item>",
+        "<item jid='carol@localhost' subscription='none' approved='true'/>",
+        "from='alice@localhost' to='bob@localhost'",
+        "<nick xmlns='http://jabber.org/protocol/nick'>A</nick></presence>",
+        "<x xmlns='private'>1<y/></x>",
+        "<blocklist xmlns='urn:xmpp:blocking'>\n<item jid='spam.example'/>",
+        "<body>sp\u{e4}ter</body><delay xmlns='urn:xmpp:delay' from='localhost' stamp='",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let folder = Scratch::new("clients");
+    fs::write(folder.0.join("a.xml"), &text).unwrap();
+    let mut other = Memory::new();
+    take_over(&mut other, &mut pie::Reader::open(&folder.0.join("a.xml")).unwrap(), false);
+    let alice = Jid::parse("alice@localhost").unwrap();
+    let hashes = [&mut other as &mut dyn Engine, &mut sim.engine]
+        .map(|engine| offline::run(engine, |store| vcard::photo(store, alice.as_ref())).unwrap());
+    assert!(hashes[0].is_some() && hashes[0] == hashes[1]);
+    assert_eq!(exported(&mut other), text);
 }
 
 /// A folder to work in, gone with it.
@@ -197,6 +257,12 @@ fn the_verbs_say_what_is_wrong() {
         assert!(got == code && err.contains(part), "{words:?}: {got} {err}");
     }
 
+    // Both of Prosody's ways in one folder: which one is meant?
+    fs::copy(real("prosody.sqlite"), folder.0.join("prosody.sqlite")).unwrap();
+    fs::create_dir_all(folder.0.join("capulet%2eexample/accounts")).unwrap();
+    let (code, _, err) = folder.run(&["import", "--from", "prosody", "."]);
+    assert!(code == 1 && err.contains("there are both"), "{err}");
+
     // A stranger's domain, an account without a password, a file that breaks off: told, counted, the rest is there.
     let xml = "<server-data xmlns='urn:xmpp:pie:0'><host jid='stranger.example'><user name='a'/></host>\
                <host jid='capulet.example'><user name='b'/><user name='c' password='secret'/>";
@@ -210,4 +276,52 @@ fn the_verbs_say_what_is_wrong() {
     assert!(out.contains("accounts  2") && out.contains("problems  2"), "{out}");
     let (_, out, _) = folder.run(&["user", "list"]);
     assert_eq!(out, "b@capulet.example\nc@capulet.example\n");
+}
+
+/// Killed at any moment, an import leaves whole accounts; run again, it goes on to the end.
+#[test]
+fn a_killed_import_leaves_whole_accounts_and_goes_on() {
+    let folder = Scratch::new("killed");
+    folder.configure();
+    let keys = first_keys();
+    let mut writer = pie::Writer::new(Vec::new()).unwrap();
+    for number in 0..900 {
+        let mut person = Person::new("capulet.example", &format!("u{number:04}")).unwrap();
+        person.keys = keys.clone();
+        for jid in 0..8 {
+            person.add_contact(Contact { jid: format!("c{jid}@h.example"), to: true, ..Contact::default() }).unwrap();
+        }
+        person.add_block(&format!("b{number}.example")).unwrap();
+        writer.add(&person).unwrap();
+    }
+    let whole = String::from_utf8(writer.end().unwrap()).unwrap();
+    fs::write(folder.0.join("in.xml"), &whole).unwrap();
+    // Through a pipe: what it has taken, but for a buffer's worth, has been read, and before that written.
+    let pipe = folder.0.join("pipe.xml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut before = 0;
+    for round in 1..=6 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stonechat"));
+        command.args(["import", "pipe.xml"]).current_dir(&folder.0).env_remove("RUST_LOG");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut feed = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        feed.write_all(&whole.as_bytes()[..whole.len() * round / 7]).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(feed);
+        assert_eq!(folder.run(&["export", "out.xml"]).0, 0);
+        let out = fs::read_to_string(folder.0.join("out.xml")).unwrap();
+        let users: Vec<&str> = out
+            .split_inclusive("</user>\n")
+            .filter_map(|text| text.split_once("<user "))
+            .map(|(_, user)| user)
+            .collect();
+        assert!(users.iter().all(|user| whole.contains(user)), "round {round}: half an account");
+        assert!((before..900).contains(&users.len()), "round {round}: {} accounts after {before}", users.len());
+        before = users.len();
+    }
+    assert!(before > 300, "{before}: what was written is not there");
+    assert_eq!(folder.run(&["import", "in.xml"]).0, 0);
+    assert_eq!(folder.run(&["export", "out.xml"]).0, 0);
+    assert_eq!(fs::read_to_string(folder.0.join("out.xml")).unwrap(), whole);
 }

@@ -11,6 +11,8 @@ them against Debian's prosody instead, to tell a fault of a client from one of t
 import argparse
 import contextlib
 import datetime
+import hashlib
+import hmac
 import os
 import re
 import shutil
@@ -229,7 +231,7 @@ class Stonechat(Server):
         if added.returncode:
             raise Failed(f"user add {name}@localhost: {added.stdout}{added.stderr}")
 
-    def start(self):
+    def configure(self):
         (self.folder / "stonechat.toml").write_text(f"""
 data_dir = "data"
 log_level = "info"
@@ -249,9 +251,36 @@ addresses = ["127.0.0.1:{self.starttls}", "[::1]:{self.starttls}"]
 kind = "direct"
 addresses = ["127.0.0.1:{self.direct}", "[::1]:{self.direct}"]
 """)
+
+    def start(self):
+        self.configure()
         self.launch([self.program])
         for name in PASSWORDS:
             self.user(name)
+
+
+class Moved(Stonechat):
+    """The server with one account, which comes from Prosody's data folder and has keys for SCRAM-SHA-1 only."""
+
+    def start(self):
+        self.configure()
+        self.launch([self.program])
+        # The first start made the data folder; an import needs the server away.
+        self.stop()
+        salt, rounds = b"4d3a1c1e-salt", 4096
+        salted = hashlib.pbkdf2_hmac("sha1", PASSWORDS["alice"].encode(), salt, rounds)
+        stored, server = (
+            hashlib.sha1(hmac.digest(salted, b"Client Key", "sha1")).hexdigest(),
+            hmac.digest(salted, b"Server Key", "sha1").hex(),
+        )
+        accounts = self.folder / "prosody" / "localhost" / "accounts"
+        accounts.mkdir(parents=True)
+        (accounts / "alice.dat").write_text(
+            f'return {{\n\t["stored_key"] = "{stored}";\n\t["server_key"] = "{server}";\n'
+            f'\t["salt"] = "{salt.decode()}";\n\t["iteration_count"] = {rounds};\n}};\n'
+        )
+        run([self.program, "import", "--from", "prosody", self.folder / "prosody"], cwd=self.folder)
+        self.launch([self.program])
 
 
 class FirstStart(Stonechat):
@@ -545,6 +574,25 @@ def first_start(program):
             server.stop()
 
 
+def moved(program, certificates):
+    """An account that was moved: a client that prefers SHA-256 gets in with SHA-1, and after PLAIN with SHA-256."""
+    with tempfile.TemporaryDirectory(prefix="stonechat-moved-") as scratch:
+        folder = Path(scratch)
+        for name in ("ca.pem", "server.pem", "server.key"):
+            shutil.copy(certificates / name, folder / name)
+        server = Moved(folder, program)
+        world = World(server, folder)
+        try:
+            with world.stack:
+                server.start()
+                world.login("slixmpp", "alice", used="SCRAM-SHA-1")
+                world.login("libstrophe", "alice", used="SCRAM-SHA-1")
+                world.login("slixmpp", "alice", "PLAIN")
+                world.login("slixmpp", "alice", used="SCRAM-SHA-256")
+        finally:
+            server.stop()
+
+
 def resume(version):
     """Two connections, the second with the first's ticket."""
 
@@ -597,7 +645,8 @@ def main():
             server.start()
             world = World(server, folder)
             last = ("a first start without configuration", "2002", lambda w: first_start(server.program))
-            for name, needs, act in [*cases(), last]:
+            move = ("an account moved from Prosody", "sha256", lambda w: moved(server.program, w.folder))
+            for name, needs, act in [*cases(), move, last]:
                 if args.only in name:
                     verdicts.append(play(world, name, needs, act))
         except Failed as fault:

@@ -15,8 +15,12 @@ mod wire;
 mod tests;
 
 use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Change};
+use crate::im::columns::Columns;
+use crate::im::removal;
+use crate::im::stop::Stop;
 use crate::jid::Jid;
 use crate::sasl::Credentials;
+use crate::stanza::StanzaCondition;
 use crate::storage::{Miss, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -155,18 +159,19 @@ pub enum Refusal {
 
 /// Answers what is asked about accounts. `hosted` are the prepared names of the domains.
 ///
-/// After [`Answer::Done`] to a `Passwd` or `Del` the caller forgets the account's verifiers and, for `Del`, ends its
-/// sessions.
+/// After [`Answer::Done`] to a `Passwd` the caller forgets the account's verifiers; what a `Del` leaves to be done is
+/// among the columns' effects.
 ///
 /// # Errors
 ///
 /// [`Miss`]: run again when the rows are there.
-pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Result<Answer, Miss> {
+pub fn execute(request: &UserRequest, hosted: &[&str], columns: &mut Columns<'_>) -> Result<Answer, Miss> {
     let domain = request.domain();
     if !hosted.contains(&domain) {
         let hosted = hosted.iter().take(HOSTED_SHOWN_MAX).map(|&name| name.to_owned()).collect();
         return Ok(Answer::Refused(Refusal::NoSuchDomain { domain: domain.to_owned(), hosted }));
     }
+    let store = &mut *columns.store;
     let (address, change) = match request {
         UserRequest::Add { address, credentials } => {
             (address, accounts::create(store, domain, localpart(address), &accounts::account(credentials))?)
@@ -174,7 +179,7 @@ pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Res
         UserRequest::Passwd { address, credentials } => {
             (address, accounts::set(store, domain, localpart(address), &accounts::account(credentials))?)
         }
-        UserRequest::Del { address } => (address, accounts::delete(store, domain, localpart(address))?),
+        UserRequest::Del { address } => (address, delete(address, columns)?),
         UserRequest::List { domain, after } => return page(store, domain, after.as_deref()),
     };
     let address = address.as_str().to_owned();
@@ -184,6 +189,17 @@ pub fn execute(request: &UserRequest, hosted: &[&str], store: &mut Store) -> Res
         Change::Exists => Answer::Refused(Refusal::AccountExists { address }),
         Change::Full => Answer::Refused(Refusal::Busy),
     })
+}
+
+/// Removes an account with all that is kept for it.
+fn delete(address: &Jid, columns: &mut Columns<'_>) -> Result<Change, Miss> {
+    match removal::remove(columns, address.as_ref()) {
+        Ok(()) => Ok(Change::Done),
+        Err(Stop::Miss(miss)) => Err(miss),
+        Err(Stop::Refuse(refusal)) if refusal.condition == StanzaCondition::ItemNotFound => Ok(Change::Absent),
+        // There is no room now. Nothing is hashed here.
+        Err(Stop::Refuse(_) | Stop::Hash(_)) => Ok(Change::Full),
+    }
 }
 
 /// The next accounts, as many as one line holds.

@@ -3,6 +3,8 @@
 use super::client::{CallError, call};
 use super::*;
 use crate::im::accounts::Summary;
+use crate::im::columns::Bounds;
+use crate::im::unattended::Unattended;
 use crate::random::Random;
 use crate::sasl;
 use crate::sasl::ScramHash;
@@ -24,7 +26,9 @@ fn add(address: &str) -> UserRequest {
 }
 
 fn run(engine: &mut Memory, request: &UserRequest) -> Answer {
-    offline::run(engine, |store| execute(request, &["localhost", "a.example"], store)).unwrap()
+    let hosted = ["localhost", "a.example"];
+    let mut columns = Unattended::new(hosted.map(str::to_owned), Bounds::default());
+    offline::run(engine, |store| execute(request, &hosted, &mut columns.lend(store))).unwrap()
 }
 
 fn refused(line: &str) -> String {

@@ -110,11 +110,11 @@ Rewrites the data file so that it takes no more room than what is in it: the fil
 shrinks. Only while the server does not run. Needs some free room beside the file.";
 
 const EXPORT: &str = "\
-Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private XML
-and block lists, into one XML file that other servers can read (XEP-0227). Passwords are not in it,
-SCRAM keys are: whoever has the file can log in to other servers as these users, so it is made for
-its owner only (mode 0600). Only while the server does not run: `backup` copies a running server's
-store, for Stonechat alone. The file appears under its name when it is whole.";
+Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private
+XML and block lists, into one XML file that other servers can read (XEP-0227). Passwords are not in
+it, SCRAM keys are: whoever has the file could log in with them at servers that use the same ones,
+so it is made for its owner only (mode 0600). It appears under its name when it is whole. Only while
+the server does not run: `backup` copies the store of a running one, for Stonechat alone.";
 
 const IMPORT: &str = "\
 Takes accounts over from a file of XEP-0227, as `export` and other servers write it, with all files
@@ -123,7 +123,7 @@ its SQLite file (prosody.sqlite, in that folder or named itself). Users keep the
 Only while the server does not run; for Prosody's data, only while Prosody does not run either.
 
 Accounts that are there already stay as they are and are named; --replace puts the file's in their
-place. What cannot be taken over is named, the rest is; at the end it is counted. After a crash the
+place. What cannot be taken over is named, the rest is; at the end all is counted. After a crash the
 same import, run again, goes on.";
 
 const STATUS: &str = "\

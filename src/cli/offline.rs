@@ -5,6 +5,8 @@ use crate::admin::client::{CallError, call};
 use crate::admin::{self, Answer, Refusal, Request, UserRequest};
 use crate::boot::{self, BootError};
 use crate::config::Config;
+use crate::im::columns::Bounds;
+use crate::im::unattended::Unattended;
 use crate::jid::{self, Jid};
 use crate::random::Random;
 use crate::sasl::{self, Credentials, ScramHash};
@@ -86,6 +88,7 @@ pub(super) fn call_server(request: &Request, data_dir: &Path) -> Result<Option<A
 fn execute(request: &UserRequest, config: &Config, data_dir: &Path) -> Result<Answer, BootError> {
     let mut store = boot::open_store(data_dir, &config.storage, false)?;
     let hosted: Vec<&str> = config.domains.iter().map(|domain| domain.name.as_str()).collect();
-    offline::run(&mut store, |store| admin::execute(request, &hosted, store))
+    let mut columns = Unattended::new(hosted.iter().map(|&name| name.to_owned()), Bounds::from(&config.limits));
+    offline::run(&mut store, |store| admin::execute(request, &hosted, &mut columns.lend(store)))
         .map_err(|error| BootError::Store { data_dir: data_dir.to_owned(), error })
 }

@@ -1,6 +1,6 @@
 //! The command line without a process: arguments, verbs on a store, what a start says.
 
-use super::args::{Command, Invocation, UserCommand, parse};
+use super::args::{Command, ImportCommand, Invocation, UserCommand, parse};
 use super::help::{Topic, VERBS, text};
 use super::password::first_line;
 use super::*;
@@ -125,11 +125,18 @@ fn parsed(words: &str) -> Result<Invocation, String> {
 #[test]
 fn arguments_name_a_verb() {
     let owned = |text: &str| text.to_owned();
+    let import =
+        |path: &str, is_prosody, replaces| Command::Import(ImportCommand { path: path.into(), is_prosody, replaces });
     let rows = [
         ("", Command::Serve),
         ("serve", Command::Serve),
         ("check", Command::Check),
         ("compact", Command::Compact),
+        ("export a.xml", Command::Export("a.xml".into())),
+        ("import a.xml", import("a.xml", false, false)),
+        ("import --replace a.xml", import("a.xml", false, true)),
+        ("--from prosody import /var/lib/prosody", import("/var/lib/prosody", true, false)),
+        ("import --help", Command::Help(Topic::Import)),
         ("status", Command::Status),
         ("reload", Command::Reload),
         ("stop", Command::Stop),
@@ -157,7 +164,7 @@ fn arguments_name_a_verb() {
 
 #[test]
 fn wrong_arguments_say_what_is_right() {
-    let verbs = "there are serve, check, user, compact, status, reload, stop, help";
+    let verbs = "there are serve, check, user, compact, export, import, status, reload, stop, help";
     let rows = [
         ("sevre", format!("there is no verb \"sevre\"; {verbs}")),
         ("help me", format!("there is no verb \"me\"; {verbs}")),
@@ -168,6 +175,9 @@ fn wrong_arguments_say_what_is_right() {
         ("user list a b", "`user list` takes one argument".into()),
         ("--config", "--config needs a file: --config stonechat.toml".into()),
         ("-c a -c b", "--config is there twice".into()),
+        ("import --from ejabberd x", "--from needs the server that the data comes from: --from prosody".into()),
+        ("stop --replace", "--from and --replace belong to `import FILE`".into()),
+        ("import a b", "`import` takes no \"b\"".into()),
         ("--force", "invalid option '--force'".into()),
         (
             "user add a@localhost hunter2",

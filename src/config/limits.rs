@@ -80,6 +80,8 @@ limits! {
     verifiers: u32 = 1_024 in 0..=1_000_000;
     /// How long one is remembered.
     verifier_lifetime_s: u32 = 3_600 in 1..=604_800;
+    /// Accounts that one address may make in an hour, where anybody or the invited may.
+    registrations_per_address_per_hour: u32 = 10 in 0..=1_000_000;
     /// How long a session may be silent before the server asks whether it is there; 0: as long as it likes.
     ping_after_s: u32 = 600 in 0..=86_400;
     /// How long it has to answer before its connection is dropped.

@@ -3,7 +3,7 @@
 //! A request runs like a handler: a missing row parks it, and its answer leaves when what it wrote is
 //! on disk.
 
-use super::{Core, HELD_TIMEOUT_MS};
+use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::admin::{self, Answer, Refusal, UserRequest};
 use crate::clock::Now;
 use crate::storage::{FetchId, Ticket};
@@ -49,30 +49,46 @@ impl Core {
             Some(fetch) => self.store.resume(fetch),
             None => self.store.begin(),
         }
+        self.outboxes.begin();
         let hosted: Vec<&str> = self.domains.names().collect();
-        match admin::execute(&request, &hosted, &mut self.store) {
+        let mut dispatch = lend!(self, now, None);
+        match admin::execute(&request, &hosted, &mut dispatch.columns) {
             Ok(answer) => {
                 let ticket = match &answer {
                     Answer::Done => self.store.finish(),
                     // It says nothing of any row, and must not wait for the disk that is behind.
                     Answer::Refused(Refusal::Busy) => {
-                        self.store.discard();
+                        self.undo_request();
                         Ticket::NONE
                     }
-                    Answer::Users { .. } | Answer::Status(_) | Answer::Refused(_) => self.store.discard(),
+                    Answer::Users { .. } | Answer::Status(_) | Answer::Refused(_) => self.undo_request(),
                 };
                 if answer == Answer::Done {
+                    // What contacts hear of it waits like the answer.
+                    if !self.store.is_durable(ticket) {
+                        self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
+                    }
                     self.account_changed(&request, now);
+                    self.carry_out_effects(ticket, now);
                 }
                 let deadline_ms = now.mono_ms + HELD_TIMEOUT_MS;
                 self.administration.held.push(Held { ticket, deadline_ms, caller, answer });
                 self.release_answers();
             }
             Err(miss) => {
+                self.outboxes.take_back();
+                self.effects.clear();
                 let fetch = self.store.abandon(miss);
                 self.administration.parked.insert(fetch, (caller, request));
             }
         }
+    }
+
+    /// Takes back what a request's run has written and appended; returns the ticket that its answer waits for.
+    fn undo_request(&mut self) -> Ticket {
+        self.outboxes.take_back();
+        self.effects.clear();
+        self.store.discard()
     }
 
     fn account_changed(&mut self, request: &UserRequest, now: Now) {
@@ -81,11 +97,7 @@ impl Core {
                 self.forget_verifiers(address.bare());
                 self.end_logins(address.bare(), now);
             }
-            UserRequest::Del { address } => {
-                self.forget_verifiers(address.bare());
-                self.end_account(address.bare(), now);
-            }
-            UserRequest::Add { .. } | UserRequest::List { .. } => {}
+            UserRequest::Add { .. } | UserRequest::Del { .. } | UserRequest::List { .. } => {}
         }
     }
 

@@ -59,7 +59,7 @@ impl Core {
         match done {
             Done::Held(ticket) => {
                 self.hold(id, ticket, before, now);
-                self.carry_out_effects(now);
+                self.carry_out_effects(ticket, now);
             }
             Done::Verdict(verdict) => {
                 self.store.discard();
@@ -162,10 +162,26 @@ impl Core {
     }
 
     /// Does what handlers have left to be done after they returned.
-    pub(super) fn carry_out_effects(&mut self, now: Now) {
-        while !self.effects.is_empty() {
-            for effect in mem::take(&mut self.effects) {
-                self.carry_out_effect(effect, now);
+    ///
+    /// What ends streams waits for the ticket, as the answer does: it must not be overtaken by the end.
+    pub(super) fn carry_out_effects(&mut self, ticket: Ticket, now: Now) {
+        for effect in mem::take(&mut self.effects) {
+            match effect {
+                Effect::EndSession { .. } | Effect::AccountGone { .. } if !self.store.is_durable(ticket) => {
+                    self.held_effects.push((ticket, effect));
+                }
+                effect => self.carry_out_effect(effect, now),
+            }
+        }
+    }
+
+    /// Does what has waited for the disk.
+    pub(super) fn release_effects(&mut self, now: Now) {
+        let held = mem::take(&mut self.held_effects);
+        for (ticket, effect) in held {
+            match self.store.is_durable(ticket) {
+                true => self.carry_out_effect(effect, now),
+                false => self.held_effects.push((ticket, effect)),
             }
         }
     }

@@ -157,6 +157,9 @@ impl Core {
             Phase::Negotiating(_) => {
                 let input = match step {
                     Step::Header { .. } => Input::Header { head: scan.head(), bytes },
+                    Step::Frame { .. } if self.asks_for_account(id, scan.head(), bytes) => {
+                        return self.register(id, scan.head(), bytes, now);
+                    }
                     Step::Frame { .. } => Input::Element { head: scan.head(), bytes, trailing },
                     Step::Whitespace { .. } => Input::Whitespace,
                     Step::StreamEnd { .. } => Input::StreamEnd,

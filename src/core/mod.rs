@@ -24,6 +24,7 @@ mod ending;
 mod hashing;
 mod input;
 mod negotiate;
+mod register;
 mod silence;
 mod waiting;
 
@@ -34,7 +35,7 @@ pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
 use crate::clock::Now;
-use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase};
+use crate::conn::{AddressKey, Conn, Flags, Gates, Negotiating, Phase, Registering};
 use crate::dispatch::Dispatch;
 use crate::ids::{ConnId, Table};
 use crate::im::columns::{Bounds, Effect, Scratch};
@@ -108,6 +109,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// What the server says about itself, and who may administer it.
     pub about: About,
+    /// Accounts that one address may make in an hour.
+    pub registrations_per_hour: u32,
     /// Passwords that wait to be hashed.
     pub hashes_waiting_max: usize,
     /// Passwords remembered as a keyed hash.
@@ -144,6 +147,7 @@ pub struct Core {
     timers: Timers<Timer>,
     verifiers: VerifierCache,
     throttle: Throttle,
+    registrations: register::Registrations,
     fake_secret: [u8; 32],
     random: Random,
     hashes: HashQueue,
@@ -173,6 +177,8 @@ pub struct Core {
     goodbyes: Goodbyes,
     /// What handlers have left to be done.
     effects: Vec<Effect>,
+    /// The same, waiting for the disk.
+    held_effects: Vec<(Ticket, Effect)>,
     actions: Vec<Action>,
     /// Bytes in the partial frames of all connections.
     partial_bytes: usize,
@@ -199,6 +205,7 @@ impl Core {
             admission: Admission::new(settings.admission, Keyed(admission_keys.0, admission_keys.1)),
             verifiers: VerifierCache::new(&mut random, settings.verifiers_max, settings.verifier_lifetime_s),
             throttle: Throttle::new(&mut random, settings.throttle_entries_max),
+            registrations: register::Registrations::default(),
             hashes: HashQueue::new(settings.hashes_waiting_max),
             administration: administration::Administration::default(),
             conns: Table::new(),
@@ -217,6 +224,7 @@ impl Core {
             wants_tick: false,
             goodbyes: Goodbyes::default(),
             effects: Vec::new(),
+            held_effects: Vec::new(),
             actions: Vec::new(),
             partial_bytes: 0,
             scan: Scan::default(),
@@ -248,7 +256,14 @@ impl Core {
             return Err(refused);
         }
         let automaton = Negotiation::new(direct);
-        let negotiating = Negotiating { automaton, peer, delayed: None, waiting_hash: None, ticket: Ticket::NONE };
+        let negotiating = Negotiating {
+            automaton,
+            peer,
+            delayed: None,
+            waiting_hash: None,
+            registering: Registering::default(),
+            ticket: Ticket::NONE,
+        };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
         flags.set(Flags::HEADER, true);

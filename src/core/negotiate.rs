@@ -125,7 +125,7 @@ impl Core {
         self.set_gate(id, Gates::HASHING, true);
         if let Some(loser) = self.hashes.push(address, HashTask { conn: id, job }) {
             self.metrics.hash_refused += 1;
-            if self.is_bound(loser.conn) {
+            if self.runs_frames(loser.conn) {
                 return self.bound_hashed(loser.conn, None, now);
             }
             self.set_gate(loser.conn, Gates::HASHING, false);
@@ -146,7 +146,7 @@ impl Core {
 
     /// The hashing thread has an outcome.
     pub fn hashed(&mut self, id: ConnId, outcome: HashOutcome, now: Now) {
-        if self.is_bound(id) {
+        if self.runs_frames(id) {
             return self.bound_hashed(id, Some(outcome), now);
         }
         let Some(conn) = self.conns.get_mut(id) else { return };
@@ -219,6 +219,11 @@ impl Core {
             Ok(jid) => {
                 let mut flags = SessionFlags::default();
                 flags.set(SessionFlags::ANONYMOUS, wanted.anonymous);
+                let is_encrypted = self.conns.get(id).is_some_and(|conn| match &conn.phase {
+                    Phase::Negotiating(negotiating) => negotiating.automaton.is_encrypted(),
+                    Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
+                });
+                flags.set(SessionFlags::ENCRYPTED, is_encrypted);
                 let session = self.directory.insert(jid.clone(), id, flags, loaded);
                 let _parked = self.negotiate(id, Input::Bound(&jid), now);
                 self.begin_session(id, session, now);

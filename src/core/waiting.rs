@@ -185,6 +185,7 @@ impl Core {
             self.outboxes.release(woken.durable.number());
             woken.durable = Ticket::NONE;
             self.release_held(now);
+            self.release_effects(now);
             self.ease(now);
         }
         self.release_answers();

@@ -47,6 +47,7 @@ impl Dispatch<'_> {
     }
 
     fn iq_request_to(&mut self, frame: Frame<'_>, kind: IqKind, to: JidRef<'_>) -> Result<Promise, Stop> {
+        self.meet(frame, to)?;
         let route = self.route(to);
         if let Route::Component(conn) = route {
             self.deliver_to_component(frame, conn);
@@ -154,6 +155,7 @@ impl Dispatch<'_> {
         let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
         if let Address::Jid(to) = address(raw.as_deref(), &mut scratch)
+            && self.meet(frame, to).is_ok()
             && let Some(target) = self.columns.directory.find(to)
         {
             self.deliver(frame, target);

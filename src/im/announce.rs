@@ -95,10 +95,13 @@ impl Columns<'_> {
         }
     }
 
-    /// The presence of all available resources of an account goes to one contact; `Some(presence)` instead of their
-    /// own.
+    /// The presence of all available resources of an account goes to one contact, unless that has blocked the account;
+    /// `Some(presence)` instead of their own.
     fn tell_contact(&mut self, account: &str, to: JidRef<'_>, instead: Option<Presence<'_>>) {
         let Self { directory, outboxes, hosts, .. } = self;
+        if directory.has_blocked(to.bare(), JidRef::of_prepared(account)) {
+            return;
+        }
         for (_, resource) in directory.resources(account) {
             let Some(current) = directory.presence(resource) else { continue };
             let (from, presence) = (resource.jid.as_str(), instead.unwrap_or(current));
@@ -113,6 +116,9 @@ impl Columns<'_> {
 
     /// One contact gets the current presence of all available resources of an account.
     pub fn send_current(&mut self, account: &str, to: JidRef<'_>) {
+        if self.directory.has_blocked(account, to.to_bare()) {
+            return;
+        }
         self.tell_contact(account, to, None);
     }
 

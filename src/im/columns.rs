@@ -165,6 +165,11 @@ pub struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    /// Whether a session's connection is inside TLS.
+    pub fn is_encrypted(&self, id: SessionId) -> bool {
+        self.directory.get(id).is_some_and(|session| session.flags.has(SessionFlags::ENCRYPTED))
+    }
+
     /// Appends to a session's outbox; false if it has ended.
     pub fn send(&mut self, id: SessionId, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(session) = self.directory.get(id) else { return false };

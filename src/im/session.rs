@@ -40,6 +40,9 @@ impl SessionFlags {
     /// It has asked for the roster with a version, and pushes tell it theirs (RFC 6121 §2.6).
     pub const VERSIONED: Self = Self(8);
 
+    /// Its connection is inside TLS.
+    pub const ENCRYPTED: Self = Self(16);
+
     /// Whether it is set.
     pub fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -16,8 +16,10 @@ use crate::im::roster::{self, Change, Item, Meta};
 use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::im::subscription::{self, Ask, Reply, State};
-use crate::jid::{Jid, JidRef};
+use crate::jid::JidRef;
+use crate::limits::SUBSCRIPTION_REQUEST_BYTES_MAX;
 use crate::stanza::StanzaCondition;
+use crate::storage::keys::Key;
 use crate::xml::Writer;
 
 /// The namespace of rosters.
@@ -67,6 +69,9 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         if !is_hosted && !self.columns.hosts.is_component(domain) {
             return Err(StanzaCondition::RemoteServerNotFound.into());
         }
+        let mut keys = vec![roster::key(user, contact.as_str()), roster::meta_key(user)];
+        keys.extend(self.keys_of_receiver(contact, user));
+        self.columns.store.need(keys)?;
         let old = roster::get(self.columns.store, user, contact.as_str())?;
         let before = old.clone().unwrap_or_default();
         let step = subscription::outbound(before.state, ask);
@@ -106,6 +111,7 @@ impl<'c, 'a> Subscribing<'c, 'a> {
     /// [`Stop`]: a row is missing, or there is no room.
     pub fn receive(&mut self, user: JidRef<'_>, contact: JidRef<'_>, ask: Ask, stanza: &[u8]) -> Result<(), Stop> {
         let Some(localpart) = user.localpart() else { return Ok(()) };
+        self.columns.store.need(self.keys_of_receiver(user, contact))?;
         let store = &mut *self.columns.store;
         if accounts::get(store, user.domainpart(), localpart)?.is_none() || blocks::get(store, user)?.matches(contact) {
             return Ok(());
@@ -138,6 +144,19 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         }
     }
 
+    /// The rows that [`Self::receive`] reads for a user of ours: to be fetched at once, for one contact or for many.
+    pub fn keys_of_receiver(&self, user: JidRef<'_>, contact: JidRef<'_>) -> Vec<Key> {
+        match user.localpart() {
+            Some(localpart) if self.columns.hosts.is_hosted(user.domainpart()) => vec![
+                accounts::key(user.domainpart(), localpart),
+                blocks::key(user),
+                roster::key(user, contact.as_str()),
+                roster::meta_key(user),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
     /// The server's own answer to a contact's stanza.
     fn reply(&mut self, user: JidRef<'_>, contact: JidRef<'_>, ask: Ask) -> Result<(), Stop> {
         let stanza = presence(user, contact, ask);
@@ -159,7 +178,8 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         Ok(())
     }
 
-    /// A request is kept whole, shown to whoever is there, and shown again until it is answered (§3.1.3).
+    /// A request is kept whole (without its payload, if that is too long to be kept), shown to whoever is there, and
+    /// shown again until it is answered (§3.1.3).
     fn note_request(
         &mut self,
         user: JidRef<'_>,
@@ -180,7 +200,11 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         let version = item.version;
         change.put_quietly(user, contact.as_str(), old.is_none(), &mut item);
         item.version = version;
-        change.put_request(user, contact.as_str(), true, stanza);
+        if stanza.len() <= SUBSCRIPTION_REQUEST_BYTES_MAX {
+            change.put_request(user, contact.as_str(), true, stanza);
+        } else {
+            change.put_request(user, contact.as_str(), true, &presence(contact, user, Ask::Subscribe));
+        }
         change.write(self.columns.store, user)?;
         self.columns.send_to_available(user.as_str(), None, stanza);
         Ok(())
@@ -251,25 +275,25 @@ impl<'c, 'a> Subscribing<'c, 'a> {
     pub fn remove_item(&mut self, user: JidRef<'_>, contact: JidRef<'_>) -> Result<(), Stop> {
         let old = roster::get(self.columns.store, user, contact.as_str())?;
         let old = old.filter(|item| item.listed).ok_or(StanzaCondition::ItemNotFound)?;
-        self.part(user, contact, &old)?;
         let mut change = Change::of(self.columns.store, user, self.columns.random.next_u64())?;
         if old.state.is_asked() {
             change.delete_request(user, contact.as_str());
         }
         change.delete(user, contact.as_str(), &old);
         let meta = change.write(self.columns.store, user)?;
-        self.edges.push((user.as_str().to_owned(), contact.as_str().to_owned(), Subscribed::default()));
         push(self.columns, user, contact.as_str(), None, meta);
-        Ok(())
+        self.part(user, contact, &old)
     }
 
-    /// Ends on the contact's side what `item` stands for on the user's: the user's row is the caller's business.
+    /// Ends on the contact's side what `item` stood for on the user's, whose row is gone already: what the contact's
+    /// side answers finds nothing.
     ///
     /// # Errors
     ///
     /// [`Stop`]: a row is missing, or there is no room.
     pub fn part(&mut self, user: JidRef<'_>, contact: JidRef<'_>, item: &Item) -> Result<(), Stop> {
         let Subscribed { to, from } = item.state.subscribed();
+        self.edges.push((user.as_str().to_owned(), contact.as_str().to_owned(), Subscribed::default()));
         if from {
             self.columns.send_unavailable(user.as_str(), contact);
         }
@@ -331,18 +355,12 @@ fn presence(from: JidRef<'_>, to: JidRef<'_>, ask: Ask) -> Vec<u8> {
 
 /// Tells all resources that have asked for the roster (§2.1.6); no item: it is gone.
 pub fn push(columns: &mut Columns<'_>, account: JidRef<'_>, contact: &str, item: Option<&Item>, meta: Meta) {
-    let versioned = |full: &str, columns: &Columns<'_>| {
-        let session = columns.directory.find(JidRef::of_prepared(full)).and_then(|id| columns.directory.get(id));
-        session.is_some_and(|session| session.flags.has(SessionFlags::VERSIONED))
-    };
+    let ver = meta.ver();
     let resources = columns.directory.resources(account.as_str());
-    let interested: Vec<(crate::ids::SessionId, Jid)> = resources
-        .filter(|(_, session)| session.flags.has(SessionFlags::INTERESTED))
-        .map(|(id, session)| (id, session.jid.clone()))
-        .collect();
-    for (id, full) in interested {
-        let ver = versioned(full.as_str(), columns).then(|| meta.ver());
-        columns.send(id, |out| write_push(full.as_str(), contact, item, meta.version, ver.as_deref(), out));
+    for (_, session) in resources.filter(|(_, session)| session.flags.has(SessionFlags::INTERESTED)) {
+        let ver = session.flags.has(SessionFlags::VERSIONED).then_some(ver.as_str());
+        let full = session.jid.as_str();
+        columns.outboxes.append(session.conn, |out| write_push(full, contact, item, meta.version, ver, out));
     }
 }
 
@@ -375,3 +393,6 @@ pub fn write_item(contact: &str, item: Option<&Item>, xml: &mut Writer<'_>) {
     }
     xml.close();
 }
+
+#[cfg(test)]
+mod tests;

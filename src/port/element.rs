@@ -52,11 +52,11 @@ impl Element {
     /// [`Fault`]: it is not one well-formed element.
     pub fn parse(xml: &[u8], default_ns: &str) -> Result<Self, Fault> {
         let mut pull = Pull::new(xml, default_ns, PERSON_BYTES_MAX);
-        let Piece::Open(open) = pull.next()? else {
+        let Piece::Open(open) = pull.piece()? else {
             return Err(Fault { line: 1, what: "no element".to_owned() });
         };
         let element = pull.element(open)?;
-        pull.next().map(|_| element)
+        pull.piece().map(|_| element)
     }
 
     /// Whether this is the element `name` in the namespace `ns`.

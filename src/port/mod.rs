@@ -11,6 +11,7 @@
 //! what cannot be taken over is a [`Problem`], named and counted, while the rest goes on.
 
 pub mod element;
+mod markup;
 mod person;
 pub mod pie;
 pub mod prosody;
@@ -45,7 +46,8 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.file.display())?;
         if let Some(user) = &self.user {
-            write!(f, "{user}: ")?;
+            // It came from a file: no control character reaches a terminal.
+            write!(f, "{}: ", user.escape_debug())?;
         }
         f.write_str(&self.what)
     }

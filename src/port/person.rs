@@ -323,7 +323,7 @@ fn take_stamp(stanza: &mut Element, domain: &str) -> Option<u64> {
     let last = |from: Option<&str>| named.iter().rev().find(|(by, _)| *by == from).map(|(_, stamp_ms)| *stamp_ms);
     let (own, nobodys) = (last(Some(domain)), last(None));
     if own.is_none()
-        && let Some(at) = stanza.children.iter().rposition(|child| is_nobodys(child))
+        && let Some(at) = stanza.children.iter().rposition(is_nobodys)
     {
         stanza.children.remove(at);
     }

@@ -1,7 +1,7 @@
 //! XML files, read a piece at a time.
 //!
 //! ```text
-//! file ──▶ Pull ──next──▶ Open · Close · Text · End        ──element──▶ Element, whole
+//! file ──▶ Pull ──piece──▶ Open · Close · Text · End        ──element──▶ Element, whole
 //! ```
 //!
 //! [`crate::xml::Scan`] judges streams: what RFC 6120 §11.1 forbids there (comments, processing instructions) a file
@@ -12,7 +12,8 @@
 //! XML 1.0 (fifth edition); Namespaces in XML 1.0.
 
 use super::element::{Attr, Element, Node};
-use crate::limits::{ATTRIBUTES_MAX, DEPTH_MAX, PORT_LEVELS_MAX, PORT_TAG_BYTES_MAX};
+use super::markup::{in_quotes, is_name, is_xml_char, split_tag, unescape};
+use crate::limits::{DEPTH_MAX, PORT_LEVELS_MAX, PORT_TAG_BYTES_MAX};
 use crate::xml::{XML, XMLNS};
 use std::fmt;
 use std::io::BufRead;
@@ -118,7 +119,7 @@ impl<R: BufRead> Pull<R> {
     /// # Errors
     ///
     /// The first [`Fault`]: the file cannot be read further.
-    pub fn next(&mut self) -> Result<Piece, Fault> {
+    pub fn piece(&mut self) -> Result<Piece, Fault> {
         if std::mem::take(&mut self.closes) {
             return Ok(self.close_innermost());
         }
@@ -156,7 +157,7 @@ impl<R: BufRead> Pull<R> {
     pub fn element(&mut self, open: Open) -> Result<Element, Fault> {
         let mut path = vec![Element { ns: open.ns, name: open.name, attrs: open.attrs, children: Vec::new() }];
         loop {
-            match self.next()? {
+            match self.piece()? {
                 Piece::Open(Open { ns, name, attrs }) => path.push(Element { ns, name, attrs, children: Vec::new() }),
                 Piece::Text(text) => {
                     if let Some(top) = path.last_mut() {
@@ -183,7 +184,7 @@ impl<R: BufRead> Pull<R> {
     pub fn skip(&mut self) -> Result<(), Fault> {
         let mut depth = 1_u32;
         while depth > 0 {
-            match self.next()? {
+            match self.piece()? {
                 Piece::Open(_) => depth += 1,
                 Piece::Close => depth -= 1,
                 Piece::Text(_) => {}
@@ -388,117 +389,15 @@ impl<R: BufRead> Pull<R> {
     }
 }
 
-/// Whether a tag ends inside an attribute's value.
-fn in_quotes(tag: &[u8]) -> bool {
-    let mut quote = None;
-    for byte in tag {
-        match quote {
-            None if matches!(byte, b'"' | b'\'') => quote = Some(*byte),
-            Some(open) if open == *byte => quote = None,
-            _ => {}
-        }
-    }
-    quote.is_some()
-}
-
-/// A tag's name, and its attributes' names and values.
-type SplitTag<'a> = (&'a str, Vec<(&'a str, String)>);
-
-fn split_tag(tag: &str) -> Result<SplitTag<'_>, &'static str> {
-    let space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
-    let (qname, mut rest) = tag.split_at(tag.find(space).unwrap_or(tag.len()));
-    let mut attrs: Vec<(&str, String)> = Vec::new();
-    loop {
-        let trimmed = rest.trim_start_matches(space);
-        if trimmed.is_empty() {
-            return Ok((qname, attrs));
-        }
-        if trimmed.len() == rest.len() {
-            return Err("white space is missing between attributes");
-        }
-        let (name, value) = trimmed.split_once('=').ok_or("an attribute without value")?;
-        let (name, value) = (name.trim_end_matches(space), value.trim_start_matches(space));
-        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'')).ok_or("a value without quotes")?;
-        let (raw, behind) = value.get(1..).and_then(|rest| rest.split_once(quote)).ok_or("a value without end")?;
-        if raw.contains('<') {
-            return Err("`<` in an attribute's value");
-        }
-        if attrs.len() >= usize::from(ATTRIBUTES_MAX) || attrs.iter().any(|(known, _)| *known == name) {
-            return Err("an attribute is there twice, or there are too many");
-        }
-        let mut value = String::new();
-        unescape(raw, true, &mut value)?;
-        attrs.push((name, value));
-        rest = behind;
-    }
-}
-
-/// Resolves references, and line ends as XML 1.0 §2.11 and §3.3.3 have them.
-fn unescape(raw: &str, is_value: bool, out: &mut String) -> Result<(), &'static str> {
-    let mut rest = raw;
-    while let Some(at) = rest.find(['&', '\r', '\n', '\t']) {
-        let (before, found) = rest.split_at(at);
-        out.push_str(before);
-        let len = match found.as_bytes() {
-            [b'&', ..] => {
-                let (name, _) = found.split_once(';').ok_or("`&` without `;`")?;
-                out.push(referenced(name.get(1..).unwrap_or_default()).ok_or("a reference that is not known")?);
-                name.len() + 1
-            }
-            [b'\r', b'\n', ..] => {
-                out.push(if is_value { ' ' } else { '\n' });
-                2
-            }
-            [b'\t', ..] if !is_value => {
-                out.push('\t');
-                1
-            }
-            _ => {
-                out.push(if is_value { ' ' } else { '\n' });
-                1
-            }
-        };
-        rest = found.get(len..).unwrap_or_default();
-    }
-    out.push_str(rest);
-    Ok(())
-}
-
-fn referenced(name: &str) -> Option<char> {
-    let number = match name {
-        "amp" => return Some('&'),
-        "lt" => return Some('<'),
-        "gt" => return Some('>'),
-        "apos" => return Some('\''),
-        "quot" => return Some('"'),
-        _ => name.strip_prefix('#')?,
-    };
-    let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |hex| (hex, 16));
-    if !digits.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    char::from_u32(u32::from_str_radix(digits, radix).ok()?).filter(|c| is_xml_char(*c))
-}
-
-fn is_xml_char(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
-}
-
-/// Whether this could be a name without a colon. What is stored is judged again, to the letter, by the scanner.
-fn is_name(name: &str) -> bool {
-    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') || !c.is_ascii();
-    name.starts_with(|c: char| inside(c) && !c.is_ascii_digit() && !matches!(c, '-' | '.')) && name.chars().all(inside)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(xml: &str) -> Result<Element, Fault> {
         let mut pull = Pull::new(xml.as_bytes(), "", 10_000);
-        let Piece::Open(open) = pull.next()? else { panic!("no root: {xml}") };
+        let Piece::Open(open) = pull.piece()? else { panic!("no root: {xml}") };
         let element = pull.element(open)?;
-        assert_eq!(pull.next()?, Piece::End);
+        assert_eq!(pull.piece()?, Piece::End);
         Ok(element)
     }
 
@@ -562,11 +461,11 @@ mod tests {
     fn an_allowance_is_kept_and_given_anew() {
         let xml = format!("<a>{}<b/></a>", " ".repeat(100));
         let mut pull = Pull::new(xml.as_bytes(), "", 50);
-        assert!(matches!(pull.next(), Ok(Piece::Open(_))));
-        assert_eq!(pull.next().unwrap_err().what, "more bytes than one account may have");
+        assert!(matches!(pull.piece(), Ok(Piece::Open(_))));
+        assert_eq!(pull.piece().unwrap_err().what, "more bytes than one account may have");
         let mut pull = Pull::new(xml.as_bytes(), "", 50);
-        assert!(matches!(pull.next(), Ok(Piece::Open(_))));
+        assert!(matches!(pull.piece(), Ok(Piece::Open(_))));
         pull.allow(200);
-        assert!(matches!(pull.next(), Ok(Piece::Text(_))));
+        assert!(matches!(pull.piece(), Ok(Piece::Text(_))));
     }
 }

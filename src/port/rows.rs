@@ -14,37 +14,24 @@ use crate::im::accounts::{self, Change};
 use crate::im::blocks::{self, Blocked};
 use crate::im::directory::Subscribed;
 use crate::im::offline::{self as messages, Kept};
+use crate::im::removal::TABLES;
 use crate::im::roster::{self, Item};
 use crate::im::subscription::State;
-use crate::im::vcard;
+use crate::im::{private, vcard};
 use crate::jid::{Jid, JidRef};
 use crate::limits::{COMMIT_BYTES_MAX, PERSON_BYTES_MAX, PERSONS_PER_COMMIT_MAX};
 use crate::random::Random;
 use crate::sasl::{Credentials, base64};
 use crate::storage::keys::{Key, Parts, Table};
-use crate::storage::{Engine, KeyRange, Miss, Store, StoreError, StoreFull, offline};
+use crate::storage::{Engine, Miss, Store, StoreError, StoreFull, offline};
 use crate::xml::CLIENT;
 use std::collections::VecDeque;
 
 /// The namespace of vCards.
 const VCARD: &str = "vcard-temp";
 
-/// The tables in which an account has rows beside its own.
-const TABLES: [Table; 13] = [
-    Table::Roster,
-    Table::RosterMeta,
-    Table::Requests,
-    Table::RosterGone,
-    Table::Offline,
-    Table::OfflineMeta,
-    Table::Blocks,
-    Table::VCards,
-    Table::VCardPhotos,
-    Table::Private,
-    Table::PrivateMeta,
-    Table::LastActivity,
-    Table::MotdSeen,
-];
+/// Rows asked of the store at a time.
+const NEED_ROWS: usize = 128;
 
 /// What has been imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +112,9 @@ impl<'a> Import<'a> {
         self.bytes = 0;
         let (replaces, epoch) = (self.replaces, self.random.next_u64());
         let outcomes = offline::run_on(&mut self.store, self.engine, |store| {
-            store.need(persons.iter().flat_map(first_keys))?;
+            // All that a new person's run reads, so that it does not begin anew for each row.
+            let keys: Vec<Key> = persons.iter().flat_map(keys_of).collect();
+            keys.chunks(NEED_ROWS).try_for_each(|keys| store.need(keys))?;
             let mut outcomes = Vec::with_capacity(persons.len());
             for person in &persons {
                 match write(store, person, replaces, epoch) {
@@ -192,11 +181,14 @@ enum Outcome {
     Skipped,
 }
 
-/// The rows that every new person's run reads.
-fn first_keys(person: &Person) -> [Key; 3] {
-    let account = Key::new(Table::Accounts).text(&person.domain).text(&person.localpart);
-    let counters = Key::new(Table::AccountCounters).text(&person.domain);
-    [account, counters, under(Table::RosterMeta, person)]
+/// The rows that a new person's run reads.
+fn keys_of(person: &Person) -> Vec<Key> {
+    let metas = [Table::Accounts, Table::RosterMeta, Table::OfflineMeta, Table::PrivateMeta];
+    let mut keys: Vec<Key> = metas.into_iter().map(|table| under(table, person)).collect();
+    keys.push(Key::new(Table::AccountCounters).text(&person.domain));
+    let private = person.private.iter();
+    keys.extend(private.map(|element| under(Table::Private, person).text(&element.ns).text(&element.name)));
+    keys
 }
 
 fn under(table: Table, person: &Person) -> Key {
@@ -233,6 +225,13 @@ fn write_rest(store: &mut Store, account: JidRef<'_>, person: &Person) -> Result
             Kept::Full => return Err(Stop::Full),
         }
     }
+    for element in &person.private {
+        let key = (element.ns.as_str(), element.name.as_str());
+        match private::set(store, account, key, &bytes(element), (u32::MAX, u64::MAX))? {
+            private::Kept::Yes => {}
+            private::Kept::TooMuch | private::Kept::Busy => return Err(Stop::Full),
+        }
+    }
     if let Some(vcard) = &person.vcard {
         vcard::set(store, account, &bytes(vcard), photo(vcard))?;
     }
@@ -261,15 +260,11 @@ fn photo(vcard: &Element) -> Option<[u8; 20]> {
 /// Removes all that an account has beside itself.
 fn erase(store: &mut Store, person: &Person) -> Result<(), Stop> {
     for table in TABLES {
-        for (key, _) in all(store, under(table, person).range(u32::MAX))? {
+        for (key, _) in store.range(&under(table, person).range(u32::MAX))? {
             store.delete(&key)?;
         }
     }
     Ok(())
-}
-
-fn all(store: &mut Store, range: KeyRange) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Miss> {
-    store.range(&range)
 }
 
 fn write_roster(store: &mut Store, account: JidRef<'_>, person: &Person, epoch: u64) -> Result<(), Stop> {
@@ -315,7 +310,7 @@ impl<'a, E: Engine> Export<'a, E> {
     ///
     /// The store's.
     pub fn new(engine: &'a mut E) -> Result<Self, StoreError> {
-        let rows = offline::run(engine, |store| all(store, Key::new(Table::AccountCounters).range(u32::MAX)))?;
+        let rows = offline::run(engine, |store| store.range(&Key::new(Table::AccountCounters).range(u32::MAX)))?;
         let domain = |(key, _): &(Vec<u8>, Vec<u8>)| Parts::of(key, Table::AccountCounters)?.text();
         let domains = rows.iter().filter_map(domain).collect();
         Ok(Self { engine, domains, page: VecDeque::new(), after: None })
@@ -387,6 +382,10 @@ fn read_rest(
     if let Some(xml) = vcard::get(store, account)? {
         let vcard = stanza(&xml).map_err(|why| format!("its vCard: {why}"));
         results.push(vcard.and_then(|vcard| person.set_vcard(vcard)));
+    }
+    for (_, name, xml) in private::list(store, account)? {
+        let element = stanza(&xml).map_err(|why| format!("the private element {name}: {why}"));
+        results.push(element.and_then(|element| person.add_private(element)));
     }
     for jid in blocks::get(store, account)?.iter() {
         results.push(person.add_block(jid.as_str()));

@@ -213,6 +213,7 @@ pub fn settings(config: &Config) -> Settings {
         resources_per_account_max: limits.resources_per_account as usize,
         bounds: Bounds::from(limits),
         about: about(config),
+        registrations_per_hour: limits.registrations_per_address_per_hour,
         hashes_waiting_max: limits.hashes_waiting as usize,
         verifiers_max: limits.verifiers as usize,
         verifier_lifetime_s: u64::from(limits.verifier_lifetime_s),
@@ -238,6 +239,7 @@ fn policy(config: &Config, domain: &DomainConfig, tls: Option<&TlsDomains>) -> D
         bind_attempts_max: BIND_ATTEMPTS_MAX,
         conflict: ConflictRule::Replace,
         max_stanza_bytes: config.limits.stanza_bytes,
+        registration: config.registration,
         idle_seconds: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! Storage without a loop: for the command line while the server does not run.
 
-use super::{Engine, Miss, Store, StoreError, Woken, pump};
+use super::{Engine, FetchId, Miss, Store, StoreError, Woken, pump};
 
 /// Runs `handler` as the server would, from its top after each miss, and returns when what it wrote
 /// is on disk. Blocks.
@@ -35,16 +35,18 @@ pub fn run_on<T>(
                 return Ok(answer);
             }
             Err(miss) => {
-                parked = Some(store.abandon(miss));
-                step(store, engine)?;
+                let id = store.abandon(miss);
+                parked = Some(id);
+                // Many rows take more than one fetch.
+                while !step(store, engine)?.contains(&id) {}
             }
         }
     }
 }
 
-/// One end of tick; an engine on the spot leaves nothing under way.
-fn step(store: &mut Store, engine: &mut dyn Engine) -> Result<(), StoreError> {
+/// One end of tick; an engine on the spot leaves nothing under way. Returns whose rows are all there.
+fn step(store: &mut Store, engine: &mut dyn Engine) -> Result<Vec<FetchId>, StoreError> {
     let mut woken = Woken::default();
     pump(store, engine, 0, &mut woken);
-    woken.faults.pop().map_or(Ok(()), Err)
+    woken.faults.pop().map_or(Ok(woken.ready), Err)
 }

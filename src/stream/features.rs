@@ -12,6 +12,7 @@
 use super::interface::{DomainPolicy, HashSet};
 use super::wire::{write_close, write_open};
 use super::{Dialect, Login, StartTls, Stream};
+use crate::config::Registration;
 use crate::sasl::{BindingType, Credentials, Mechanism, Offer, ScramHash};
 
 /// What protects the stream, as far as mechanisms care.
@@ -100,7 +101,10 @@ pub(super) fn write(stream: &Stream, domain: &DomainPolicy, out: &mut Vec<u8>) {
             write_starttls(stream, domain, out);
             match login {
                 Login::TlsFirst | Login::Password | Login::Nothing => {}
-                Login::Sasl => write_sasl(stream, out),
+                Login::Sasl => {
+                    write_sasl(stream, out);
+                    write_register(stream, domain, out);
+                }
                 Login::Done => write_session(domain, out),
             }
             out.extend_from_slice(b"</stream:features>");
@@ -135,6 +139,17 @@ fn write_sasl(stream: &Stream, out: &mut Vec<u8>) {
         }
         out.extend_from_slice(b"</sasl-channel-binding>");
     }
+}
+
+/// XEP-0077 §8, XEP-0445 §3: inside TLS, where somebody may make an account.
+fn write_register(stream: &Stream, domain: &DomainPolicy, out: &mut Vec<u8>) {
+    if stream.starttls != StartTls::Done || domain.registration == Registration::Closed {
+        return;
+    }
+    if domain.registration == Registration::Invite {
+        out.extend_from_slice(b"<register xmlns='urn:xmpp:ibr-token:0'/>");
+    }
+    out.extend_from_slice(b"<register xmlns='http://jabber.org/features/iq-register'/>");
 }
 
 /// XEP-0034 §2.2: behind the header, in the client's own prefix.

@@ -9,6 +9,7 @@
 
 use super::error::StreamCondition;
 use crate::clock::Now;
+use crate::config::Registration;
 use crate::jid::Jid;
 use crate::random::Random;
 use crate::sasl::{self, HashJob, HashOutcome, Lookup, Mechanism, ScramKeys, Throttle, VerifierCache};
@@ -213,6 +214,8 @@ pub struct DomainPolicy {
     pub bind_attempts_max: u8,
     /// What to do when a resource requested by `<bind/>` is in use. `jabber:iq:auth` always replaces.
     pub conflict: ConflictRule,
+    /// Who may make an account on a stream that has not logged in, inside TLS only.
+    pub registration: Registration,
     /// Largest stanza of a bound session; advertised (XEP-0478).
     pub max_stanza_bytes: u32,
     /// Seconds of silence after which a session is probed; advertised (XEP-0478) unless 0.

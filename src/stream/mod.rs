@@ -252,6 +252,24 @@ impl Negotiation {
             }
     }
 
+    /// The domain at which an account may be asked for on this stream: inside TLS, before a login, while none is under
+    /// way. Whether the domain allows it is the caller's to know.
+    #[must_use]
+    pub fn may_register(&self) -> Option<&str> {
+        let is_before_login = matches!((&self.state, &self.stage), (State::Open, Stage::Secure(_)));
+        let stream = self.stream.as_deref().filter(|_| is_before_login)?;
+        match stream.login {
+            Login::Sasl | Login::Password => Some(&stream.domain),
+            Login::TlsFirst | Login::Nothing | Login::Done => None,
+        }
+    }
+
+    /// Whether the present stream is inside TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.as_deref().is_some_and(|stream| stream.starttls == StartTls::Done)
+    }
+
     /// Whether a session is bound: time for [`Negotiation::into_bound`].
     #[must_use]
     pub fn is_bound(&self) -> bool {

@@ -18,6 +18,7 @@ pub mod forms;
 pub mod last;
 pub mod ping;
 pub mod private;
+pub mod register;
 pub mod roster;
 pub mod session;
 pub mod time;
@@ -180,6 +181,7 @@ pub const EXTENSIONS: &[Extension] = &[
     private::EXTENSION,
     last::EXTENSION,
     commands::EXTENSION,
+    register::EXTENSION,
 ];
 
 /// Whether who asks may see the presence of the account that is asked: it is its own, or the account's roster says so.

@@ -19,11 +19,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
+use stonechat::config::Registration;
 use stonechat::core::{AdmissionLimits, Core, Domains, Settings};
 use stonechat::ids::ConnId;
 use stonechat::im::columns::Bounds;
 use stonechat::im::subscription::State;
-use stonechat::im::{accounts, roster};
+use stonechat::im::{accounts, invites, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::port::rows::Import;
@@ -80,6 +81,7 @@ pub(crate) struct Setup {
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    /// Accounts that may use an admin's commands.
     pub(crate) admins: Vec<String>,
     pub(crate) offline_messages: u32,
     /// A folder of Prosody's data below `tests/`, taken over.
@@ -87,6 +89,9 @@ pub(crate) struct Setup {
     pub(crate) direct: bool,
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
+    pub(crate) registration: Registration,
+    /// Invitations: a token, and the username that it is for.
+    pub(crate) invites: Vec<(String, Option<String>)>,
     pub(crate) legacy: bool,
     pub(crate) anonymous: bool,
     pub(crate) client_certificate: Option<Vec<String>>,
@@ -107,6 +112,8 @@ impl Default for Setup {
             direct: false,
             certificate: true,
             tls_required: true,
+            registration: Registration::Closed,
+            invites: Vec::new(),
             legacy: true,
             anonymous: false,
             client_certificate: None,
@@ -134,6 +141,9 @@ impl Setup {
                 "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
                 "certificate" => setup.certificate = word(0) != "none",
+                "registration" if word(0) == "open" => setup.registration = Registration::Open,
+                "registration" => setup.registration = Registration::Invite,
+                "invite" => setup.invites.push((word(0), setting.words.get(1).cloned())),
                 "tls-required" => setup.tls_required = word(0) != "no",
                 "legacy" => setup.legacy = word(0) != "no",
                 "anonymous" => setup.anonymous = word(0) == "yes",
@@ -172,6 +182,7 @@ pub(crate) fn settings() -> Settings {
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        registrations_per_hour: 3,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
@@ -207,6 +218,7 @@ pub(crate) fn policy(name: &str, setup: &Setup) -> DomainPolicy {
         bind_attempts_max: 3,
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 64 * 1024,
+        registration: setup.registration,
         idle_seconds: 0,
     }
 }
@@ -219,9 +231,9 @@ impl Sim {
         let mut settings = Settings {
             resources_per_account_max: setup.resources_max,
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
+            about: About { admins: setup.admins.clone(), ..settings().about },
             ..settings()
         };
-        settings.about.admins.clone_from(&setup.admins);
         settings.bounds.offline_messages_max = setup.offline_messages;
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
@@ -439,6 +451,9 @@ pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
     for (address, password) in &setup.accounts {
         add_account(engine, address, password);
     }
+    for (token, localpart) in &setup.invites {
+        invite(engine, &setup.domains[0], token, localpart.as_deref());
+    }
     for (one, other) in &setup.friends {
         befriend(engine, one, other);
         befriend(engine, other, one);
@@ -459,6 +474,18 @@ fn take_over(engine: &mut dyn Engine, folder: &Path) {
     }
     import.finish(&mut skipped).unwrap();
     assert_eq!(problems, []);
+}
+
+/// Puts an invitation on disk, good until long after the tests.
+fn invite(engine: &mut dyn Engine, domain: &str, token: &str, localpart: Option<&str>) {
+    let invite = invites::Invite {
+        domain: domain.to_owned(),
+        localpart: localpart.map(str::to_owned),
+        inviter: None,
+        expires_unix_s: u64::MAX,
+        uses: 1,
+    };
+    offline::run(engine, |store| invites::add(store, token, &invite, 0)).unwrap().unwrap();
 }
 
 /// Puts a contact that sees and is seen into a roster.

@@ -98,10 +98,13 @@ fn config(setup: &Setup) -> Config {
     let listener = |kind| ListenerConfig { kind, addresses: vec!["127.0.0.1:0".parse().unwrap()], all_must_open: true };
     config.listeners = vec![listener(ListenerKind::StartTls), listener(ListenerKind::Direct)];
     config.legacy = setup.legacy;
+    config.registration = setup.registration;
+    config.limits.registrations_per_address_per_hour = 3;
+    config.scram_iterations = 4_096;
+    config.admins = setup.admins.iter().map(|admin| Jid::parse(admin).unwrap()).collect();
     config.limits.sasl_attempts = 3;
     config.limits.resources_per_account = 4;
     config.limits.offline_messages = setup.offline_messages;
-    config.admins = setup.admins.iter().map(|admin| Jid::parse(admin).unwrap()).collect();
     config
 }
 

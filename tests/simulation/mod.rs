@@ -90,6 +90,7 @@ fn tight() -> Settings {
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
         bounds: Bounds { directed_max: 3, ..Bounds::default() },
+        registrations_per_hour: 3,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },

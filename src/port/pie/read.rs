@@ -131,7 +131,7 @@ impl Reader {
 
     fn piece(&mut self) -> Result<Piece, Problem> {
         let Some(file) = self.files.last_mut() else { return Ok(Piece::End) };
-        file.pull.next().map_err(|fault| Problem::of_file(&file.path, fault))
+        file.pull.piece().map_err(|fault| Problem::of_file(&file.path, fault))
     }
 
     fn whole(&mut self, open: Open) -> Result<Element, Problem> {
@@ -240,7 +240,7 @@ fn credentials(part: &Element) -> Result<ScramKeys, String> {
     let hash = ScramHash::ALL.into_iter().find(|hash| mechanism.strip_prefix("SCRAM-") == Some(hash.name()));
     let hash = hash.ok_or_else(|| format!("its keys for {mechanism:?} are of no use here"))?;
     let text = |name| part.child(SCRAM, name).map(Element::text);
-    let bytes = |name| text(name).and_then(|text| base64::decode_2045(text)).map(|bytes| bytes.to_vec());
+    let bytes = |name| text(name).and_then(base64::decode_2045).map(|bytes| bytes.to_vec());
     let keys = (|| {
         let iterations = text("iter-count")?.trim_ascii().parse().ok()?;
         let (stored_key, server_key) = (bytes("stored-key")?, bytes("server-key")?);

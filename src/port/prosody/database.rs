@@ -144,7 +144,7 @@ impl Database {
 
 fn stored(archive: &Columns, cells: &[Cell]) -> Stored {
     let (kind, value) = (text(cells, archive.kind), text(cells, archive.value));
-    let when = cells.get(archive.when).and_then(Cell::integer).and_then(|when| u64::try_from(when).ok());
+    let when = cells.get(archive.when).and_then(Cell::number).map(Value::Number);
     let stanza = match kind {
         "xml" => Element::parse(value.as_bytes(), CLIENT).ok(),
         kind => json::value(kind, value)
@@ -152,7 +152,7 @@ fn stored(archive: &Columns, cells: &[Cell]) -> Stored {
             .and_then(Value::table)
             .and_then(|table: &Table| super::element(table, CLIENT, 0)),
     };
-    Stored { stamp_ms: when.and_then(|when| when.checked_mul(1000)), stanza }
+    Stored { stamp_ms: when.as_ref().and_then(Value::millis), stanza }
 }
 
 impl Source for Database {

@@ -58,6 +58,17 @@ impl Value {
             _ => None,
         }
     }
+
+    /// A time in seconds since 1970, fractions allowed (Prosody 13 keeps them), in milliseconds.
+    pub fn millis(&self) -> Option<u64> {
+        match self {
+            // Past this no year has four digits.
+            Self::Number(seconds) if (0.0..=253_402_300_799.0).contains(seconds) => {
+                Some((seconds * 1000.0).round() as u64)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Table {

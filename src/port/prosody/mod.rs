@@ -210,7 +210,7 @@ fn attr(ns: &str, name: &str, value: &str) -> Attr {
 fn stored(item: &Value) -> Stored {
     let Some(table) = item.table() else { return Stored { stamp_ms: None, stanza: None } };
     let mut stanza = element(table, CLIENT, 0);
-    let mut stamp_ms = table.get("when").and_then(Value::whole).and_then(|when| when.checked_mul(1000));
+    let mut stamp_ms = table.get("when").and_then(Value::millis);
     if let Some(stanza) = &mut stanza {
         let taken = stanza.attr("stamp").or(stanza.attr("stamp_legacy")).and_then(stamp::parse);
         stamp_ms = stamp_ms.or(taken);

@@ -37,11 +37,11 @@ impl Cell {
         }
     }
 
-    pub(super) fn integer(&self) -> Option<i64> {
+    pub(super) fn number(&self) -> Option<f64> {
         match self {
-            Self::Integer(number) => Some(*number),
             // Not exact past 2^53: times do not go there.
-            Self::Real(number) if number.is_finite() => Some(*number as i64),
+            Self::Integer(number) => Some(*number as f64),
+            Self::Real(number) => Some(*number),
             _ => None,
         }
     }
@@ -70,6 +70,9 @@ pub(super) struct Sqlite {
     usable: usize,
     pages: u32,
 }
+
+/// What is done with each row: its number and its values.
+type EachRow<'a> = dyn FnMut(i64, &[Cell]) -> Result<(), String> + 'a;
 
 /// The words for what the format does not allow.
 const DAMAGED: &str = "the database is damaged";
@@ -101,7 +104,7 @@ impl Sqlite {
             1 => 65_536,
             bytes => usize::from(bytes),
         };
-        let usable = page_bytes.checked_sub(usize::from(byte_at(&header, 20)?)).unwrap_or_default();
+        let usable = page_bytes.saturating_sub(usize::from(byte_at(&header, 20)?));
         if !page_bytes.is_power_of_two() || page_bytes < 512 || usable < 480 {
             return damaged();
         }
@@ -131,11 +134,7 @@ impl Sqlite {
     }
 
     /// Goes through all rows in the order of their numbers.
-    pub(super) fn scan(
-        &mut self,
-        table: &TableRoot,
-        each: &mut dyn FnMut(i64, &[Cell]) -> Result<(), String>,
-    ) -> Result<(), String> {
+    pub(super) fn scan(&mut self, table: &TableRoot, each: &mut EachRow<'_>) -> Result<(), String> {
         // Pages to come, the next one last, with their depth.
         let mut open = vec![(table.root, 0)];
         let mut visited: u64 = 0;

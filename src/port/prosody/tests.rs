@@ -135,10 +135,10 @@ fn old_rosters_are_read() {
 #[test]
 fn old_messages_say_when_they_came_in_themselves() {
     let list = "item({ name = \"message\"; attr = { stamp = \"2002-09-10T23:08:25Z\"; stamp_legacy = \"20020910T23:08:25\"; } });\n\
-                item({ name = \"message\"; attr = { } });";
+                item({ name = \"message\"; attr = { } }); item({ name = \"message\"; attr = { }; when = 1795402328.25 });";
     let (person, told) = person(&[PLAIN, ("offline", list)]);
-    let person = person.unwrap();
-    assert_eq!((person.offline.len(), person.offline[0].stamp_ms, told.len()), (1, 1_031_699_305_000, 1));
+    let stamps: Vec<u64> = person.unwrap().offline.iter().map(|message| message.stamp_ms).collect();
+    assert_eq!((stamps, told.len()), (vec![1_031_699_305_000, 1_795_402_328_250], 1));
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub(super) fn domain(name: &str) -> DomainPolicy {
         bind_attempts_max: 5,
         conflict: ConflictRule::Rename,
         max_stanza_bytes: 262_144,
+        registration: crate::config::Registration::Closed,
         idle_seconds: 0,
     }
 }

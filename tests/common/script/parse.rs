@@ -9,6 +9,8 @@ const SETTINGS: &[&str] = &[
     "about",
     "account",
     "admin",
+    "invite",
+    "registration",
     "friends",
     "anonymous",
     "certificate",
