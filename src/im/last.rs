@@ -68,6 +68,9 @@ impl Goodbyes {
     /// An account is no more.
     pub fn forget(&mut self, account: &Jid) {
         self.seen.remove(account);
+        if self.seen.is_empty() {
+            self.due_ms = 0;
+        }
     }
 
     /// How many wait.
