@@ -10,9 +10,9 @@ them against Debian's prosody instead, to tell a fault of a client from one of t
 
 import argparse
 import contextlib
+import datetime
 import hashlib
 import hmac
-import datetime
 import os
 import re
 import shutil

@@ -69,7 +69,7 @@ impl Core {
                         self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
                     }
                     self.account_changed(&request, now);
-                    self.carry_out_effects(Ticket::NONE, now);
+                    self.carry_out_effects(ticket, now);
                 }
                 let deadline_ms = now.mono_ms + HELD_TIMEOUT_MS;
                 self.administration.held.push(Held { ticket, deadline_ms, caller, answer });

@@ -13,7 +13,7 @@ use crate::stanza::{IqType, StanzaCondition};
 use crate::xep::{self, IqKind, IqRequest, Outcome, Target};
 use crate::xml::{Tree, Writer};
 
-use crate::im::subscribing::{BLOCKED, NS_ROSTER};
+use crate::im::subscribing::NS_ROSTER;
 
 const NS_BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 
@@ -75,20 +75,6 @@ impl Dispatch<'_> {
                 Err(StanzaCondition::ServiceUnavailable.into())
             }
         }
-    }
-
-    /// Whether neither has blocked the other, as far as memory knows (XEP-0191 §3.2): who is blocked gets what a
-    /// stranger gets.
-    fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
-        let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
-        if directory.has_blocked(sender.jid.bare(), to) {
-            return Err(BLOCKED.into());
-        }
-        if directory.has_blocked(to.bare(), sender.jid.as_ref()) {
-            return Err(StanzaCondition::ServiceUnavailable.into());
-        }
-        Ok(())
     }
 
     /// Whether `owner` has let `asker` see its presence: by its roster or by directed presence.

@@ -104,25 +104,33 @@ impl Dispatch<'_> {
         outcome
     }
 
-    /// Whether one has blocked the other, as far as memory knows (XEP-0191 §3.2). Who is blocked gets what an account
-    /// that is away and has blocked them gives: an error, or silence where nothing waits.
-    fn is_stopped(&self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<bool, Stop> {
+    /// Whether neither has blocked the other, as far as memory knows (XEP-0191 §3.2): who is blocked gets what a
+    /// silent account would have given.
+    pub(super) fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
         let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return Ok(false) };
+        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
         if directory.has_blocked(sender.jid.bare(), to) {
             return Err(BLOCKED.into());
         }
-        if !directory.has_blocked(to.bare(), sender.jid.as_ref()) {
-            return Ok(false);
+        if directory.has_blocked(to.bare(), sender.jid.as_ref()) {
+            return Err(StanzaCondition::ServiceUnavailable.into());
         }
-        match kind {
-            MessageType::Error | MessageType::Headline => Ok(true),
-            MessageType::Chat if keeping(frame) == Keeping::Drop => Ok(true),
-            MessageType::Normal if to.resourcepart().is_none() && keeping(frame) == Keeping::Drop => Ok(true),
-            MessageType::Chat | MessageType::Normal | MessageType::Groupchat => {
-                Err(StanzaCondition::ServiceUnavailable.into())
-            }
-        }
+        Ok(())
+    }
+
+    /// Whether a message is dropped because its sender is blocked: where an account that is away would have said
+    /// nothing, one that is there says nothing either.
+    fn is_stopped(&self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<bool, Stop> {
+        let Err(stop) = self.meet(frame, to) else { return Ok(false) };
+        let is_blocked =
+            matches!(&stop, Stop::Refuse(refusal) if refusal.condition == StanzaCondition::ServiceUnavailable);
+        let is_silent = match kind {
+            MessageType::Error | MessageType::Headline => true,
+            MessageType::Chat => keeping(frame) == Keeping::Drop,
+            MessageType::Normal => to.resourcepart().is_none() && keeping(frame) == Keeping::Drop,
+            MessageType::Groupchat => false,
+        };
+        if is_blocked && is_silent { Ok(true) } else { Err(stop) }
     }
 
     fn message_to_bare(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {

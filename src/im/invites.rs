@@ -6,13 +6,14 @@
 
 use crate::storage::keys::{Key, Parts, Table};
 use crate::storage::{Batch, Miss, Store, StoreFull};
-use serde::{Deserialize, Serialize};
 
+/// The format of an invitation's row; its first byte.
+const ROW_VERSION: u8 = 1;
 /// Rows asked of the store at a time.
 const PAGE_ROWS: u32 = 256;
 
 /// An invitation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
     /// The domain where it is good.
     pub domain: String,
@@ -40,7 +41,7 @@ fn name_key(domain: &str, localpart: &str) -> Key {
 ///
 /// [`Miss`]: run again.
 pub fn get(store: &mut Store, token: &str) -> Result<Option<Invite>, Miss> {
-    Ok(store.get(token_key(token).as_bytes())?.and_then(|row| serde_json::from_slice(&row).ok()))
+    Ok(store.get(token_key(token).as_bytes())?.and_then(|row| decode(&row)))
 }
 
 /// The token that a name is kept for, while its invitation is good.
@@ -66,7 +67,7 @@ pub fn add(store: &mut Store, token: &str, invite: &Invite, unix_s: u64) -> Resu
     loop {
         let rows = store.range(&range)?;
         for (key, row) in &rows {
-            let old = serde_json::from_slice::<Invite>(row).ok().filter(|old| old.expires_unix_s <= unix_s);
+            let old = decode(row).filter(|old| old.expires_unix_s <= unix_s);
             if let (Some(old), Some(token)) = (old, token_of(key)) {
                 delete(&mut batch, &token, &old);
             }
@@ -87,11 +88,38 @@ fn token_of(key: &[u8]) -> Option<String> {
 }
 
 fn put(batch: &mut Batch, token: &str, invite: &Invite) {
-    // Texts and numbers: writing them as JSON does not fail.
-    batch.put(token_key(token).as_bytes(), &serde_json::to_vec(invite).unwrap_or_default());
+    batch.put(token_key(token).as_bytes(), &encode(invite));
     if let Some(localpart) = &invite.localpart {
         batch.put(name_key(&invite.domain, localpart).as_bytes(), token.as_bytes());
     }
+}
+
+fn encode(invite: &Invite) -> Vec<u8> {
+    let mut row = vec![ROW_VERSION];
+    row.extend(invite.expires_unix_s.to_be_bytes());
+    row.extend(invite.uses.to_be_bytes());
+    // Parts of addresses have no NUL, and none is empty.
+    for text in [Some(&invite.domain), invite.localpart.as_ref(), invite.inviter.as_ref()] {
+        row.extend_from_slice(text.map_or(&[], |text| text.as_bytes()));
+        row.push(0);
+    }
+    row
+}
+
+fn decode(row: &[u8]) -> Option<Invite> {
+    let (expires, rest) = row.get(1..)?.split_first_chunk()?;
+    let (uses, texts) = rest.split_first_chunk()?;
+    let mut texts = texts.split(|byte| *byte == 0).map(|text| String::from_utf8(text.to_vec()).ok());
+    let mut text = || texts.next().flatten();
+    let (domain, localpart, inviter) = (text()?, text()?, text()?);
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Some(Invite {
+        domain,
+        localpart: given(localpart),
+        inviter: given(inviter),
+        expires_unix_s: u64::from_be_bytes(*expires),
+        uses: u32::from_be_bytes(*uses),
+    })
 }
 
 fn delete(batch: &mut Batch, token: &str, invite: &Invite) {

@@ -115,12 +115,11 @@ fn unblock(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8
     };
     blocks::set(columns.store, request.to, &blocked)?;
     push("unblock", &jids, request.to, columns);
-    for contact in partners(&gone, request.to, columns) {
-        if !blocked.matches(contact.as_ref()) {
-            columns.send_current(request.to.bare(), contact.as_ref());
-        }
-    }
+    let partners = partners(&gone, request.to, columns);
     remember(request.to, columns, blocked);
+    for contact in partners {
+        columns.send_current(request.to.bare(), contact.as_ref());
+    }
     Ok(Outcome::Handled)
 }
 

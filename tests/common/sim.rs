@@ -233,8 +233,8 @@ impl Sim {
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
             ..settings()
         };
-        settings.about.admins.clone_from(&setup.admins);
         settings.bounds.offline_messages_max = setup.offline_messages;
+        settings.about.admins.clone_from(&setup.admins);
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);
