@@ -57,7 +57,8 @@ fn befriend(sim: &mut Sim) {
         say(sim, one, &format!("<presence to='{other}@localhost' type='subscribe'/>"));
         say(sim, other, &format!("<presence to='{one}@localhost' type='subscribed'/>"));
     }
-    (heard(sim, "alice"), heard(sim, "bob"));
+    heard(sim, "alice");
+    heard(sim, "bob");
 }
 
 fn delete(sim: &mut Sim, user: &str) -> Vec<Answer> {

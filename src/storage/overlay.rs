@@ -53,6 +53,11 @@ impl Piece {
         }
     }
 
+    /// Where it begins.
+    pub(super) fn from(&self) -> &[u8] {
+        &self.from
+    }
+
     /// Bytes of keys and values.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -89,7 +94,11 @@ impl View<'_> {
                 return Some((value.map(<[u8]>::to_vec), ticket));
             }
         }
-        let piece = self.pieces.iter().find(|piece| piece.covers(key))?;
+        // Most pieces are one row; a row inside a longer one is looked for in all.
+        let at = self.pieces.partition_point(|piece| piece.from() <= key);
+        let nearest = at.checked_sub(1).and_then(|at| self.pieces.get(at));
+        let mut covering = nearest.into_iter().chain(self.pieces).filter(|piece| piece.covers(key));
+        let piece = covering.next()?;
         Some((piece.rows.get(key).cloned(), Ticket::NONE))
     }
 

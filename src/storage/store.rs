@@ -397,7 +397,9 @@ impl Store {
         }
         let piece = Piece::new(want.range, rows);
         self.fetched_bytes += piece.bytes();
-        waiting.pieces.push(piece);
+        // In the order of their first keys: a run that fetched thousands of rows finds each at once.
+        let at = waiting.pieces.partition_point(|other| other.from() <= piece.from());
+        waiting.pieces.insert(at, piece);
         waiting.ranges = waiting.ranges.saturating_sub(1);
         if waiting.ranges == 0 {
             woken.ready.push(want.id);
