@@ -16,12 +16,15 @@ mod tests;
 
 use crate::im::accounts::{self, ACCOUNT_PAGE_MAX, Change};
 use crate::im::columns::Columns;
+use crate::im::invites::{self, Invite};
+use crate::im::motd;
 use crate::im::removal;
 use crate::im::stop::Stop;
 use crate::jid::Jid;
 use crate::sasl::Credentials;
 use crate::stanza::StanzaCondition;
 use crate::storage::{Miss, Store};
+use crate::xep::admin::announce_to_all;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,6 +76,38 @@ pub enum UserRequest {
     Del {
         /// Its address.
         address: Jid,
+    },
+    /// Whether the account may log in.
+    Disable {
+        /// Its address.
+        address: Jid,
+        /// Whether it may not.
+        disabled: bool,
+    },
+    /// An invitation to make an account (XEP-0401).
+    Invite {
+        /// The prepared domain where it is good.
+        domain: String,
+        /// What the newcomer shows; made by the caller, and as secret as a password.
+        token: String,
+        /// The username that it is kept for.
+        localpart: Option<String>,
+        /// Until when it is good, in seconds since 1970.
+        expires_unix_s: u64,
+    },
+    /// A headline to everybody who is online.
+    Announce {
+        /// The prepared domain.
+        domain: String,
+        /// What is said.
+        text: String,
+    },
+    /// The message of the day.
+    Motd {
+        /// The prepared domain.
+        domain: String,
+        /// What it is; none takes it back.
+        text: Option<String>,
     },
     /// One page of a domain's accounts.
     List {
@@ -180,6 +215,20 @@ pub fn execute(request: &UserRequest, hosted: &[&str], columns: &mut Columns<'_>
             (address, accounts::set(store, domain, localpart(address), &accounts::account(credentials))?)
         }
         UserRequest::Del { address } => (address, delete(address, columns)?),
+        UserRequest::Disable { address, disabled } => (address, set_disabled(address, *disabled, columns)?),
+        UserRequest::Invite { token, localpart, expires_unix_s, .. } => {
+            return invite(domain, token, localpart.as_deref(), *expires_unix_s, columns);
+        }
+        UserRequest::Announce { text, .. } => {
+            let told = announce_to_all(domain, text, columns);
+            log::info!("{told} sessions of {domain} were told an announcement");
+            return Ok(Answer::Done);
+        }
+        UserRequest::Motd { text, .. } => {
+            let number = columns.random.next_u64();
+            let set = motd::set(columns.store, domain, number, text.as_deref().unwrap_or_default());
+            return Ok(set.map_or(Answer::Refused(Refusal::Busy), |()| Answer::Done));
+        }
         UserRequest::List { domain, after } => return page(store, domain, after.as_deref()),
     };
     let address = address.as_str().to_owned();
@@ -200,6 +249,36 @@ fn delete(address: &Jid, columns: &mut Columns<'_>) -> Result<Change, Miss> {
         // There is no room now. Nothing is hashed here.
         Err(Stop::Refuse(_) | Stop::Hash(_)) => Ok(Change::Full),
     }
+}
+
+fn set_disabled(address: &Jid, disabled: bool, columns: &mut Columns<'_>) -> Result<Change, Miss> {
+    match crate::xep::admin::set_disabled(address, disabled, columns) {
+        Ok(()) => Ok(Change::Done),
+        Err(Stop::Miss(miss)) => Err(miss),
+        Err(Stop::Refuse(refusal)) if refusal.condition == StanzaCondition::ItemNotFound => Ok(Change::Absent),
+        Err(Stop::Refuse(_) | Stop::Hash(_)) => Ok(Change::Full),
+    }
+}
+
+/// Keeps an invitation, unless there is an account of the name that it is for.
+fn invite(
+    domain: &str,
+    token: &str,
+    localpart: Option<&str>,
+    expires_unix_s: u64,
+    columns: &mut Columns<'_>,
+) -> Result<Answer, Miss> {
+    if let Some(localpart) = localpart {
+        let is_taken = accounts::get(columns.store, domain, localpart)?.is_some()
+            || invites::reserved(columns.store, domain, localpart, columns.now.unix_s())?.is_some();
+        if is_taken {
+            return Ok(Answer::Refused(Refusal::AccountExists { address: format!("{localpart}@{domain}") }));
+        }
+    }
+    let localpart = localpart.map(str::to_owned);
+    let invite = Invite { domain: domain.to_owned(), localpart, inviter: None, expires_unix_s, uses: 1 };
+    let kept = invites::add(columns.store, token, &invite, columns.now.unix_s())?;
+    Ok(kept.map_or(Answer::Refused(Refusal::Busy), |()| Answer::Done))
 }
 
 /// The next accounts, as many as one line holds.
@@ -226,8 +305,14 @@ impl UserRequest {
     /// The domain concerned.
     pub fn domain(&self) -> &str {
         match self {
-            Self::Add { address, .. } | Self::Passwd { address, .. } | Self::Del { address } => address.domainpart(),
-            Self::List { domain, .. } => domain,
+            Self::Add { address, .. }
+            | Self::Passwd { address, .. }
+            | Self::Del { address }
+            | Self::Disable { address, .. } => address.domainpart(),
+            Self::List { domain, .. }
+            | Self::Invite { domain, .. }
+            | Self::Announce { domain, .. }
+            | Self::Motd { domain, .. } => domain,
         }
     }
 }
@@ -238,7 +323,12 @@ impl fmt::Debug for UserRequest {
             Self::Add { address, .. } => ("Add", address.as_str()),
             Self::Passwd { address, .. } => ("Passwd", address.as_str()),
             Self::Del { address } => ("Del", address.as_str()),
+            Self::Disable { address, disabled: true } => ("Disable", address.as_str()),
+            Self::Disable { address, disabled: false } => ("Enable", address.as_str()),
             Self::List { domain, .. } => ("List", domain.as_str()),
+            Self::Invite { domain, .. } => ("Invite", domain.as_str()),
+            Self::Announce { domain, .. } => ("Announce", domain.as_str()),
+            Self::Motd { domain, .. } => ("Motd", domain.as_str()),
         };
         write!(f, "{name}({whom})")
     }

@@ -28,6 +28,14 @@ struct RequestLine {
     domain: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    localpart: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
 }
 
 /// What must be read before anything else can be.
@@ -62,6 +70,7 @@ struct AnswerLine {
 impl Drop for RequestLine {
     fn drop(&mut self) {
         self.credentials.zeroize();
+        self.token.zeroize();
     }
 }
 
@@ -90,6 +99,17 @@ impl Request {
                 Self::User(UserRequest::Passwd { address: wire.address()?, credentials: wire.credentials()? })
             }
             "user-del" => Self::User(UserRequest::Del { address: wire.address()? }),
+            "user-disable" => Self::User(UserRequest::Disable { address: wire.address()?, disabled: true }),
+            "user-enable" => Self::User(UserRequest::Disable { address: wire.address()?, disabled: false }),
+            "invite" => Self::User(UserRequest::Invite {
+                domain: wire.domain()?,
+                token: wire.token.take().filter(|token| token.len() >= 16).ok_or_else(|| missing("token"))?,
+                localpart: wire.localpart()?,
+                expires_unix_s: wire.expires.take().ok_or_else(|| missing("expires"))?,
+            }),
+            "announce" => Self::User(UserRequest::Announce { domain: wire.domain()?, text: wire.text()? }),
+            "motd" => Self::User(UserRequest::Motd { domain: wire.domain()?, text: Some(wire.text()?) }),
+            "motd-clear" => Self::User(UserRequest::Motd { domain: wire.domain()?, text: None }),
             "user-list" => Self::User(UserRequest::List { domain: wire.domain()?, after: wire.after()? }),
             "status" => Self::Status,
             "reload" => Self::Reload,
@@ -110,6 +130,21 @@ impl Request {
                     wire.address = Some(address.as_str().to_owned());
                     wire.credentials = Some(base64::encode(Zeroizing::new(credentials.encode())));
                 }
+                UserRequest::Disable { address, .. } => wire.address = Some(address.as_str().to_owned()),
+                UserRequest::Invite { domain, token, localpart, expires_unix_s } => {
+                    wire.domain = Some(domain.clone());
+                    wire.token = Some(token.clone());
+                    wire.localpart = localpart.clone();
+                    wire.expires = Some(*expires_unix_s);
+                }
+                UserRequest::Announce { domain, text } => {
+                    wire.domain = Some(domain.clone());
+                    wire.text = Some(text.clone());
+                }
+                UserRequest::Motd { domain, text } => {
+                    wire.domain = Some(domain.clone());
+                    wire.text = text.clone();
+                }
                 UserRequest::Del { address } => wire.address = Some(address.as_str().to_owned()),
                 UserRequest::List { domain, after } => {
                     wire.domain = Some(domain.clone());
@@ -126,6 +161,12 @@ impl Request {
             Self::User(UserRequest::Add { .. }) => "user-add",
             Self::User(UserRequest::Passwd { .. }) => "user-passwd",
             Self::User(UserRequest::Del { .. }) => "user-del",
+            Self::User(UserRequest::Disable { disabled: true, .. }) => "user-disable",
+            Self::User(UserRequest::Disable { disabled: false, .. }) => "user-enable",
+            Self::User(UserRequest::Invite { .. }) => "invite",
+            Self::User(UserRequest::Announce { .. }) => "announce",
+            Self::User(UserRequest::Motd { text: Some(_), .. }) => "motd",
+            Self::User(UserRequest::Motd { text: None, .. }) => "motd-clear",
             Self::User(UserRequest::List { .. }) => "user-list",
             Self::Status => "status",
             Self::Reload => "reload",
@@ -158,6 +199,23 @@ impl RequestLine {
         Ok(domain.into_owned())
     }
 
+    fn localpart(&mut self) -> Result<Option<String>, Refusal> {
+        let Some(text) = self.localpart.take() else { return Ok(None) };
+        let name = jid::prepare_localpart(&text).map_err(|error| Refusal::BadRequest { why: error.to_string() })?;
+        Ok(Some(name.into_owned()))
+    }
+
+    /// Words for people: any but none, and none that XML cannot carry.
+    fn text(&mut self) -> Result<String, Refusal> {
+        let text = self.text.take().filter(|text| !text.trim().is_empty()).ok_or_else(|| missing("text"))?;
+        let is_bad =
+            |char: char| char.is_control() && !matches!(char, '\n' | '\t') || matches!(char, '\u{fffe}' | '\u{ffff}');
+        match text.contains(is_bad) {
+            true => Err(Refusal::BadRequest { why: "the text has a character that cannot be sent".to_owned() }),
+            false => Ok(text),
+        }
+    }
+
     fn after(&mut self) -> Result<Option<String>, Refusal> {
         let Some(text) = self.after.take() else { return Ok(None) };
         let after = jid::prepare_localpart(&text).map_err(|error| Refusal::BadRequest { why: error.to_string() })?;
@@ -166,7 +224,9 @@ impl RequestLine {
 
     /// Whether every key was asked for.
     fn is_empty(&self) -> bool {
-        self.address.is_none() && self.credentials.is_none() && self.domain.is_none() && self.after.is_none()
+        let account = self.address.is_none() && self.credentials.is_none() && self.after.is_none();
+        let invite = self.localpart.is_none() && self.token.is_none() && self.expires.is_none();
+        account && invite && self.domain.is_none() && self.text.is_none()
     }
 }
 

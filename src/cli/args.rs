@@ -22,6 +22,11 @@ pub(super) enum Command {
     /// The file to write.
     Export(PathBuf),
     Import(ImportCommand),
+    Invite(InviteCommand),
+    /// What is said, and the domain.
+    Announce(String, Option<String>),
+    /// What is shown, or nothing any more, and the domain.
+    Motd(Option<String>, Option<String>),
     Status,
     Reload,
     Stop,
@@ -40,12 +45,28 @@ pub(super) struct ImportCommand {
     pub(super) replaces: bool,
 }
 
+/// Who is invited.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InviteCommand {
+    /// The username that the invitation is kept for.
+    pub(super) name: Option<String>,
+    /// The domain, where there are several.
+    pub(super) domain: Option<String>,
+    /// How long it is good.
+    pub(super) days: u32,
+}
+
+/// How long an invitation is good where nothing else is said.
+const INVITE_DAYS: u32 = 7;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum UserCommand {
     /// The address as written; so below.
     Add(String),
     Passwd(String),
     Del(String),
+    Disable(String),
+    Enable(String),
     /// A domain, or all of them.
     List(Option<String>),
 }
@@ -55,6 +76,7 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
     let mut parser = lexopt::Parser::from_iter(args.iter().cloned());
     let (mut config, mut words, mut help, mut version) = (None, Vec::new(), false, false);
     let (mut from, mut replaces) = (None, false);
+    let (mut domain, mut days, mut clears) = (None, None, false);
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('c') | Long("config") => {
@@ -68,6 +90,16 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
                 _ => return Err("--from needs the server that the data comes from: --from prosody".to_owned()),
             },
             Long("replace") => replaces = true,
+            Long("domain") => match parser.value().ok().and_then(|value| value.into_string().ok()) {
+                Some(name) => domain = Some(name),
+                None => return Err("--domain needs a domain: --domain example.org".to_owned()),
+            },
+            Long("days") => {
+                let given = parser.value().ok().and_then(|value| value.into_string().ok());
+                let number = given.and_then(|text| text.parse().ok()).filter(|days| (1..=3650).contains(days));
+                days = Some(number.ok_or("--days needs a number from 1 to 3650: --days 7")?);
+            }
+            Long("clear") => clears = true,
             Short('h') | Long("help") => help = true,
             Short('V') | Long("version") => version = true,
             Long(name) if name.starts_with("pass") => {
@@ -91,6 +123,20 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
             _ if from.is_some() || replaces => {
                 return Err("--from and --replace belong to `import FILE`".to_owned());
             }
+            ["invite"] => Command::Invite(InviteCommand { name: None, domain, days: days.unwrap_or(INVITE_DAYS) }),
+            ["invite", name] => {
+                let name = Some((*name).to_owned());
+                Command::Invite(InviteCommand { name, domain, days: days.unwrap_or(INVITE_DAYS) })
+            }
+            ["motd"] if clears => Command::Motd(None, domain),
+            ["motd", text] if !clears => Command::Motd(Some((*text).to_owned()), domain),
+            ["announce", text] => Command::Announce((*text).to_owned(), domain),
+            _ if domain.is_some() || days.is_some() || clears => {
+                return Err(
+                    "--domain belongs to `invite`, `announce` and `motd`, --days to `invite`, --clear to `motd`"
+                        .to_owned(),
+                );
+            }
             words => command(words)?,
         },
     };
@@ -109,13 +155,15 @@ fn command(words: &[&str]) -> Result<Command, String> {
                 "`import` needs a file: import accounts.xml, or import --from prosody /var/lib/prosody".to_owned()
             );
         }
+        ["announce"] => return Err("`announce` needs a text: announce \"The server restarts at nine.\"".to_owned()),
+        ["motd"] => return Err("`motd` needs a text, or --clear: motd \"Be kind.\"".to_owned()),
         ["status"] => Command::Status,
         ["reload"] => Command::Reload,
         ["stop"] => Command::Stop,
         ["help", rest @ ..] => Command::Help(topic(rest)?),
         ["user", rest @ ..] => Command::User(user(rest)?),
         [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..]
-        | [verb @ ("export" | "import"), _, extra, ..] => {
+        | [verb @ ("export" | "import" | "invite" | "announce" | "motd"), _, extra, ..] => {
             return Err(format!("`{verb}` takes no {extra:?}"));
         }
         [verb, ..] => return Err(unknown(verb)),
@@ -128,9 +176,11 @@ fn user(words: &[&str]) -> Result<UserCommand, String> {
         ["add", address] => UserCommand::Add(owned(address)),
         ["passwd", address] => UserCommand::Passwd(owned(address)),
         ["del", address] => UserCommand::Del(owned(address)),
+        ["disable", address] => UserCommand::Disable(owned(address)),
+        ["enable", address] => UserCommand::Enable(owned(address)),
         ["list"] => UserCommand::List(None),
         ["list", domain] => UserCommand::List(Some(owned(domain))),
-        [verb @ ("add" | "passwd" | "del")] => {
+        [verb @ ("add" | "passwd" | "del" | "disable" | "enable")] => {
             return Err(format!("`user {verb}` needs an address: user {verb} alice@localhost"));
         }
         // What follows an address may be a password: it is not repeated.
@@ -139,9 +189,13 @@ fn user(words: &[&str]) -> Result<UserCommand, String> {
                 "`user {verb}` takes an address and nothing else: the password is asked for, or read from standard input"
             ));
         }
-        [verb @ ("del" | "list"), ..] => return Err(format!("`user {verb}` takes one argument")),
-        [] => return Err("`user` needs one of add, passwd, del and list".to_owned()),
-        [other, ..] => return Err(format!("there is no `user {other}`; there are add, passwd, del and list")),
+        [verb @ ("del" | "disable" | "enable" | "list"), ..] => {
+            return Err(format!("`user {verb}` takes one argument"));
+        }
+        [] => return Err("`user` needs one of add, passwd, del, disable, enable and list".to_owned()),
+        [other, ..] => {
+            return Err(format!("there is no `user {other}`; there are add, passwd, del, disable, enable and list"));
+        }
     })
 }
 

@@ -10,6 +10,9 @@ pub(super) enum Topic {
     Compact,
     Export,
     Import,
+    Invite,
+    Announce,
+    Motd,
     Status,
     Reload,
     Stop,
@@ -17,13 +20,16 @@ pub(super) enum Topic {
 }
 
 /// Every verb.
-pub(super) const VERBS: [(&str, Topic); 10] = [
+pub(super) const VERBS: [(&str, Topic); 13] = [
     ("serve", Topic::Serve),
     ("check", Topic::Check),
     ("user", Topic::User),
     ("compact", Topic::Compact),
     ("export", Topic::Export),
     ("import", Topic::Import),
+    ("invite", Topic::Invite),
+    ("announce", Topic::Announce),
+    ("motd", Topic::Motd),
     ("status", Topic::Status),
     ("reload", Topic::Reload),
     ("stop", Topic::Stop),
@@ -36,13 +42,18 @@ pub(super) fn text(topic: Topic) -> String {
         Topic::All => return format!("{ALL}\n\n{COMMON}"),
         Topic::Serve => ("stonechat [serve]", SERVE),
         Topic::Check => ("stonechat check", CHECK),
-        Topic::User => ("stonechat user add|passwd|del ADDRESS\n       stonechat user list [DOMAIN]", USER),
+        Topic::User => {
+            ("stonechat user add|passwd|del|disable|enable ADDRESS\n       stonechat user list [DOMAIN]", USER)
+        }
         Topic::Compact => ("stonechat compact", COMPACT),
         Topic::Export => ("stonechat export FILE", EXPORT),
         Topic::Import => (
             "stonechat import [--replace] FILE\n       stonechat import [--replace] --from prosody FOLDER|FILE",
             IMPORT,
         ),
+        Topic::Invite => ("stonechat invite [--domain DOMAIN] [--days N] [NAME]", INVITE),
+        Topic::Announce => ("stonechat announce [--domain DOMAIN] TEXT", ANNOUNCE),
+        Topic::Motd => ("stonechat motd [--domain DOMAIN] TEXT|--clear", MOTD),
         Topic::Status => ("stonechat status", STATUS),
         Topic::Reload => ("stonechat reload", RELOAD),
         Topic::Stop => ("stonechat stop", STOP),
@@ -62,10 +73,14 @@ Verbs:
   user add ADDRESS       Make an account. The password is asked for, or read from standard input.
   user passwd ADDRESS    Give an account another password.
   user del ADDRESS       Remove an account.
+  user disable ADDRESS   Let an account log in no more; user enable ADDRESS lets it again.
   user list [DOMAIN]     List the accounts of a domain, or of all.
   compact                Give unused room in the data file back. Only while the server does not run.
   export FILE            Write all accounts into a file that other servers can read (XEP-0227).
   import FILE            Take accounts over from such a file, or --from prosody FOLDER.
+  invite [NAME]          Print a link with which somebody can make an account.
+  announce TEXT          Tell everybody who is online.
+  motd TEXT              Show everybody a message once, at their next login; --clear takes it back.
   status                 Say how the running server is.
   reload                 Have it load certificates and log level again.
   stop                   Have it say goodbye to everybody and end.
@@ -82,6 +97,19 @@ Options:
 Data is in the folder that the configuration calls data_dir, else in ./stonechat-data.
 Environment: RUST_LOG says how much is logged, before log_level of the configuration does.
 Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 the configuration is wrong.";
+
+const INVITE: &str = "\
+Prints a link with which one person can make one account, under NAME if it is given and under a name
+of their own choice if not. It is good for seven days, or --days N. Registration must not be closed
+(registration = \"invite\" in the configuration). The link is a secret: whoever has it can use it.";
+
+const ANNOUNCE: &str = "\
+Sends a headline to everybody who is online at the domain, the first of the configuration unless
+--domain says which. The server must be running.";
+
+const MOTD: &str = "\
+Sets the message of the day of a domain, the first of the configuration unless --domain says which:
+every account sees it once, at its next login. --clear takes it back.";
 
 const SERVE: &str = "\
 Serves until it is told to stop (SIGTERM, SIGINT, or `stonechat stop`), then says goodbye to every

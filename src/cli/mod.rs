@@ -1,7 +1,7 @@
 //! The command line: what was asked, on which data folder, and how it ended.
 //!
 //! ```text
-//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · export · import · status · reload · stop
+//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · export · import · invite · announce · motd · status · reload · stop
 //!                                  │        verbs: socket of a running server, else the store itself
 //!                                  ▼
 //!                                boot, then the server
@@ -107,6 +107,9 @@ pub fn run(around: &mut Surroundings<'_>) -> Exit {
         Command::Compact => verbs::compact(around, &config),
         Command::Export(path) => port::export(around, &config, &path),
         Command::Import(import) => port::import(around, &config, &import),
+        Command::Invite(invite) => verbs::invite(around, &config, invite),
+        Command::Announce(text, domain) => verbs::announce(around, &config, text, domain.as_deref()),
+        Command::Motd(text, domain) => verbs::motd(around, &config, text, domain.as_deref()),
         Command::Status => verbs::status(around, &config),
         Command::Reload => verbs::reload(around, &config),
         Command::Stop => verbs::stop(around, &config),

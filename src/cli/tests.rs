@@ -164,13 +164,14 @@ fn arguments_name_a_verb() {
 
 #[test]
 fn wrong_arguments_say_what_is_right() {
-    let verbs = "there are serve, check, user, compact, export, import, status, reload, stop, help";
+    let verbs =
+        "there are serve, check, user, compact, export, import, invite, announce, motd, status, reload, stop, help";
     let rows = [
         ("sevre", format!("there is no verb \"sevre\"; {verbs}")),
         ("help me", format!("there is no verb \"me\"; {verbs}")),
         ("serve now", "`serve` takes no \"now\"".into()),
-        ("user", "`user` needs one of add, passwd, del and list".into()),
-        ("user show", "there is no `user show`; there are add, passwd, del and list".into()),
+        ("user", "`user` needs one of add, passwd, del, disable, enable and list".into()),
+        ("user show", "there is no `user show`; there are add, passwd, del, disable, enable and list".into()),
         ("user add", "`user add` needs an address: user add alice@localhost".into()),
         ("user list a b", "`user list` takes one argument".into()),
         ("--config", "--config needs a file: --config stonechat.toml".into()),

@@ -1,11 +1,13 @@
 //! What each verb does and prints.
 
-use super::args::UserCommand;
+use super::args::{InviteCommand, UserCommand};
 use super::{Exit, Surroundings, offline, print, say, source};
 use crate::admin::{Answer, Request, Status, UserRequest};
 use crate::boot::{self, Finding};
-use crate::config::Config;
+use crate::clock::Clock;
+use crate::config::{Config, Registration};
 use crate::jid;
+use crate::random::Random;
 use std::path::Path;
 
 /// What a verb says at its end.
@@ -46,6 +48,8 @@ pub(super) fn user(around: &mut Surroundings<'_>, config: &Config, command: User
         UserCommand::Add(text) => change(around, config, &data_dir, &text, Change::Add),
         UserCommand::Passwd(text) => change(around, config, &data_dir, &text, Change::Passwd),
         UserCommand::Del(text) => change(around, config, &data_dir, &text, Change::Del),
+        UserCommand::Disable(text) => change(around, config, &data_dir, &text, Change::Disable),
+        UserCommand::Enable(text) => change(around, config, &data_dir, &text, Change::Enable),
         UserCommand::List(domain) => list(around, config, &data_dir, domain.as_deref()),
     });
     end(around, outcome)
@@ -56,6 +60,8 @@ enum Change {
     Add,
     Passwd,
     Del,
+    Disable,
+    Enable,
 }
 
 fn change(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, text: &str, change: Change) -> Outcome {
@@ -75,6 +81,8 @@ fn change(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, text:
             (UserRequest::Passwd { address, credentials }, "given a new password")
         }
         Change::Del => (UserRequest::Del { address }, "deleted"),
+        Change::Disable => (UserRequest::Disable { address, disabled: true }, "disabled"),
+        Change::Enable => (UserRequest::Disable { address, disabled: false }, "enabled"),
     };
     match offline::ask(&request, config, data_dir)? {
         Answer::Done => {
@@ -83,6 +91,61 @@ fn change(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, text:
         }
         other => Err(unexpected(other)),
     }
+}
+
+/// The domain that is meant: the one named, or the first.
+fn domain_of(config: &Config, named: Option<&str>) -> Result<String, String> {
+    match named {
+        Some(text) => {
+            let domain = jid::prepare_domainpart(text).map_err(|error| format!("{text:?} is no domain: {error}"))?;
+            Ok(domain.into_owned())
+        }
+        None => Ok(config.domains.first().map_or_else(|| "localhost".to_owned(), |domain| domain.name.clone())),
+    }
+}
+
+/// `invite`: the link, alone on its line.
+pub(super) fn invite(around: &mut Surroundings<'_>, config: &Config, command: InviteCommand) -> Exit {
+    let outcome = offline::data_dir(config, around.err).and_then(|data_dir| {
+        if config.registration == Registration::Closed {
+            return Err("registration is closed; write registration = \"invite\" into the configuration first".into());
+        }
+        let domain = domain_of(config, command.domain.as_deref())?;
+        let localpart = command.name.map(|name| match jid::prepare_localpart(&name) {
+            Ok(localpart) => Ok(localpart.into_owned()),
+            Err(error) => Err(format!("{name:?} is no username: {error}")),
+        });
+        let localpart = localpart.transpose()?;
+        let token = Random::system().token();
+        let expires_unix_s = Clock::new().now().unix_s() + u64::from(command.days) * 86_400;
+        let whom = localpart.as_deref().map_or_else(|| domain.clone(), |name| format!("{name}@{domain}"));
+        let link = format!("xmpp:{whom}?register;preauth={token}");
+        match offline::ask(&UserRequest::Invite { domain, token, localpart, expires_unix_s }, config, &data_dir)? {
+            Answer::Done => {
+                say(around.out, &link);
+                Ok(())
+            }
+            other => Err(unexpected(other)),
+        }
+    });
+    end(around, outcome)
+}
+
+/// `announce`.
+pub(super) fn announce(around: &mut Surroundings<'_>, config: &Config, text: String, domain: Option<&str>) -> Exit {
+    let outcome = domain_of(config, domain)
+        .and_then(|domain| running(around, config, &Request::User(UserRequest::Announce { domain, text })));
+    told(around, outcome, "everybody who is online was told")
+}
+
+/// `motd`.
+pub(super) fn motd(around: &mut Surroundings<'_>, config: &Config, text: Option<String>, domain: Option<&str>) -> Exit {
+    let done = if text.is_some() { "the message of the day is set" } else { "there is no message of the day any more" };
+    let outcome = offline::data_dir(config, around.err).and_then(|data_dir| {
+        let domain = domain_of(config, domain)?;
+        offline::ask(&UserRequest::Motd { domain, text }, config, &data_dir)
+    });
+    told(around, outcome, done)
 }
 
 fn list(around: &mut Surroundings<'_>, config: &Config, data_dir: &Path, domain: Option<&str>) -> Outcome {

@@ -97,7 +97,13 @@ impl Core {
                 self.forget_verifiers(address.bare());
                 self.end_logins(address.bare(), now);
             }
-            UserRequest::Add { .. } | UserRequest::Del { .. } | UserRequest::List { .. } => {}
+            UserRequest::Add { .. }
+            | UserRequest::Del { .. }
+            | UserRequest::Disable { .. }
+            | UserRequest::Invite { .. }
+            | UserRequest::Announce { .. }
+            | UserRequest::Motd { .. }
+            | UserRequest::List { .. } => {}
         }
     }
 
