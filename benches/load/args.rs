@@ -15,7 +15,7 @@ The bundled load test: many XMPP clients in one cheap event loop, against a serv
     cargo bench --bench load -- [SCENARIO…] [OPTION…]
 
 Scenarios (all of them when none is named):
-    idle         memory and processor time of sessions that do nothing
+    idle         memory and processor time of sessions that do nothing, with presence and contacts
     login        login and logout, over and over, for each SASL mechanism
     handshake    STARTTLS and TLS, then cut, over and over
     chat         messages between pairs: latency, throughput, nothing lost, doubled or reordered;
@@ -27,14 +27,16 @@ What is measured:
     --budgets                the budgets only, as a table; exit code 1 when one is missed
     --dialect NAME           rfc6120, xep0035, direct or plain; may be repeated (default: all)
     --mechanism NAME         PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256; may be repeated (default: all, where it matters)
-    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 1000)
+    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 1000); repeated, idle
+                             looks at each number while they become more
+    --contacts N             mutual contacts of each of these sessions' accounts, all of them in the crowd
+                             (default: 20)
     --concurrency N          connections that log in at the same time (default: 50)
     --seconds N              length of each measurement (default: 5; quick: 0.7)
     --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
                              first and the last combination)
     --window N               messages under way for each pair; may be repeated (default: 1 and 10)
     --size N                 bytes of a message's frame; may be repeated (default: 300)
-    --presence               sends initial presence after each login
     --accounts N             accounts to spread sessions over (default: 200; quick: 20)
 
 Which server (without --target: the release build of Stonechat, with a fresh data folder, killed at the end):
@@ -43,7 +45,9 @@ Which server (without --target: the release build of Stonechat, with a fresh dat
     --direct-target HOST:PORT  its port for direct TLS
     --domain NAME            its domain (default: bench.local)
     --server-pid PID         its process, to measure it; may be repeated
-    --users PREFIX           its accounts are PREFIX0, PREFIX1, … (default: user)
+    --users PREFIX           its accounts without contacts are PREFIX0, PREFIX1, … (default: user)
+    --friends PREFIX         its accounts with contacts (default: friend)
+    --write-accounts FILE    writes both kinds as XML (XEP-0227) for its import, and does nothing else
     --password TEXT          the password of every account (default: secret)
 ";
 
@@ -75,14 +79,15 @@ pub(crate) struct Options {
     pub(crate) budgets: bool,
     pub(crate) dialects: Vec<Dialect>,
     pub(crate) mechanisms: Vec<Mechanism>,
-    pub(crate) sessions: u32,
+    /// Ascending.
+    pub(crate) sessions: Vec<u32>,
+    pub(crate) contacts: u32,
     pub(crate) concurrency: u32,
     /// Length of each measurement.
     pub(crate) measure_ms: u64,
     pub(crate) pairs: Vec<u32>,
     pub(crate) windows: Vec<u32>,
     pub(crate) sizes: Vec<usize>,
-    pub(crate) presence: bool,
     pub(crate) accounts: u32,
     pub(crate) server: PathBuf,
     pub(crate) target: Option<SocketAddr>,
@@ -90,6 +95,7 @@ pub(crate) struct Options {
     pub(crate) domain: String,
     pub(crate) pids: Vec<u32>,
     pub(crate) users: String,
+    pub(crate) friends: String,
     pub(crate) password: String,
 }
 
@@ -97,6 +103,8 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Box<Options>),
+    /// Only writes the accounts.
+    WriteAccounts(Box<Options>, PathBuf),
     /// This process is an echo server; in TLS or not.
     Echo(bool),
     Help,
@@ -105,7 +113,7 @@ pub(crate) enum Command {
 /// Reads the command line, without the program's name.
 pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut options, mut sessions, mut seconds, mut accounts) = (empty(), None, None, None);
+    let (mut options, mut seconds, mut accounts, mut accounts_file) = (empty(), None, None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Value(name) => options.scenarios.push(pick(&name.string()?, &Scenario::ALL)?),
@@ -114,7 +122,6 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Long("echo-server") => return Ok(Command::Echo(parser.value()? == "tls")),
             Long("quick") => options.quick = true,
             Long("budgets") => options.budgets = true,
-            Long("presence") => options.presence = true,
             Long("dialect") => {
                 let names = Dialect::XMPP.map(|dialect| (dialect.name(), dialect));
                 options.dialects.push(pick(&parser.value()?.string()?, &names)?);
@@ -123,7 +130,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
                 let names = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
                 options.mechanisms.push(pick(&parser.value()?.string()?, &names)?);
             }
-            Long("sessions") => sessions = Some(parser.value()?.parse()?),
+            Long("sessions") => options.sessions.push(parser.value()?.parse::<u32>()?.max(1)),
+            Long("contacts") => options.contacts = parser.value()?.parse()?,
             Long("concurrency") => options.concurrency = parser.value()?.parse::<u32>()?.max(1),
             Long("seconds") => seconds = Some(parser.value()?.parse::<f64>()?.clamp(0.1, 3600.0)),
             Long("accounts") => accounts = Some(parser.value()?.parse::<u32>()?.max(1)),
@@ -136,16 +144,25 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Long("domain") => options.domain = parser.value()?.string()?,
             Long("server-pid") => options.pids.push(parser.value()?.parse()?),
             Long("users") => options.users = parser.value()?.string()?,
+            Long("friends") => options.friends = parser.value()?.string()?,
+            Long("write-accounts") => accounts_file = Some(PathBuf::from(parser.value()?)),
             Long("password") => options.password = parser.value()?.string()?,
             other => return Err(other.unexpected()),
         }
     }
     let quick = options.quick;
-    options.sessions = sessions.unwrap_or(if quick { 1_000 } else { 10_000 });
+    if options.sessions.is_empty() {
+        options.sessions.push(if quick { 1_000 } else { 10_000 });
+    }
+    options.sessions.sort_unstable();
     options.measure_ms = (seconds.unwrap_or(if quick { 0.7 } else { 5.0 }) * 1000.0) as u64;
     options.accounts = accounts.unwrap_or(if quick { 20 } else { 200 });
     fill(&mut options);
-    Ok(Command::Run(Box::new(options)))
+    let options = Box::new(options);
+    Ok(match accounts_file {
+        Some(file) => Command::WriteAccounts(options, file),
+        None => Command::Run(options),
+    })
 }
 
 fn empty() -> Options {
@@ -155,13 +172,13 @@ fn empty() -> Options {
         budgets: false,
         dialects: Vec::new(),
         mechanisms: Vec::new(),
-        sessions: 0,
+        sessions: Vec::new(),
+        contacts: 20,
         concurrency: 50,
         measure_ms: 0,
         pairs: Vec::new(),
         windows: Vec::new(),
         sizes: Vec::new(),
-        presence: false,
         accounts: 0,
         server: env!("CARGO_BIN_EXE_stonechat").into(),
         target: None,
@@ -169,6 +186,7 @@ fn empty() -> Options {
         domain: "bench.local".to_owned(),
         pids: Vec::new(),
         users: "user".to_owned(),
+        friends: "friend".to_owned(),
         password: "secret".to_owned(),
     }
 }

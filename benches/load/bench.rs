@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use crate::args::Options;
 use crate::clock::{MS_NS, SECOND_NS};
 use crate::plan::{Dialect, Goal, Mechanism, Plan};
+use crate::population::Population;
 use crate::process::{self, Memory};
 use crate::report::{Report, Row};
 use crate::server::{self, Server};
@@ -28,6 +29,7 @@ pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) swarm: Swarm,
     pub(crate) server: Server,
+    pub(crate) population: Population,
     pub(crate) report: Report,
 }
 
@@ -86,12 +88,13 @@ impl Bench {
         report.add(machine.whole("descriptors", process::descriptor_limit().0));
         report.table("machine");
         let room = u32::try_from(process::descriptor_limit().0).unwrap_or(u32::MAX).saturating_sub(SPARE_DESCRIPTORS);
-        if options.sessions > room {
-            eprintln!("the descriptor limit leaves room for {room} of {} sessions", options.sessions);
-            options.sessions = room;
+        for sessions in options.sessions.iter_mut().filter(|sessions| **sessions > room) {
+            eprintln!("the descriptor limit leaves room for {room} of {sessions} sessions");
+            *sessions = room;
         }
-        let server = Server::new(&options, stop.clone())?;
-        Ok(Self { swarm: Swarm::new(stop)?, options, server, report })
+        let population = Population::of(&options);
+        let server = Server::new(&options, population, stop.clone())?;
+        Ok(Self { swarm: Swarm::new(stop)?, options, server, population, report })
     }
 
     /// What connections of a run have in common; `None` where the server has no port for the dialect.
@@ -114,7 +117,7 @@ impl Bench {
             dialect,
             mechanism,
             goal,
-            presence: options.presence,
+            presence: false,
             users: options.users.clone(),
             accounts: options.accounts,
             password: options.password.clone(),
@@ -123,9 +126,18 @@ impl Bench {
         })
     }
 
-    /// The mechanism of scenarios that are not about mechanisms: the cheapest that the dialect allows.
+    /// The plan of sessions with presence, of accounts that have contacts.
+    pub(crate) fn friends_plan(&self, dialect: Dialect) -> Option<Plan> {
+        let plan = self.plan(dialect, self.usual_mechanism(dialect), Goal::Bound)?;
+        let (users, accounts) = (self.options.friends.clone(), self.population.friends);
+        Some(Plan { presence: true, users, accounts, ..plan })
+    }
+
+    /// The mechanism of scenarios that are not about mechanisms. SCRAM: the server hashes no password for it,
+    /// and the client one for all accounts that were made here.
     pub(crate) fn usual_mechanism(&self, dialect: Dialect) -> Mechanism {
-        let preferred = if dialect.is_secure() { Mechanism::Plain } else { Mechanism::ScramSha1 };
+        let is_plain_cheap = !self.server.is_own() && dialect.is_secure();
+        let preferred = if is_plain_cheap { Mechanism::Plain } else { Mechanism::ScramSha256 };
         let named = &self.options.mechanisms;
         if named.contains(&preferred) { preferred } else { named.first().copied().unwrap_or(preferred) }
     }

@@ -1,5 +1,6 @@
 //! Many sessions brought up and taken down again, so many at a time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::plan::Plan;
@@ -26,18 +27,20 @@ pub(crate) enum Shortfall {
     Failed(String),
 }
 
-/// Brings up `count` connections, at most `concurrency` at a time.
+/// Brings up a connection for each of `tags`, at most `concurrency` at a time; tags pick accounts too.
 ///
-/// Those that came up before it failed are cut.
+/// If it fails, all connections are cut.
 pub(crate) fn raise(
     swarm: &mut Swarm,
     plan: &Arc<Plan>,
-    count: u32,
+    tags: Range<u32>,
     concurrency: u32,
     deadline_ns: u64,
 ) -> Result<Result<Vec<Member>, Shortfall>, Stop> {
+    let count = tags.end - tags.start;
     let mut ramp = Ramp {
         plan: plan.clone(),
+        first: tags.start,
         count,
         concurrency,
         begun: 0,
@@ -60,11 +63,12 @@ pub(crate) fn raise(
 
 struct Ramp {
     plan: Arc<Plan>,
+    first: u32,
     count: u32,
     concurrency: u32,
     begun: u32,
     under_way: u32,
-    /// By tag, so that accounts and members have the same order.
+    /// In the order of the tags, so that accounts and members have the same order.
     members: Vec<Option<Member>>,
     lacks: Option<String>,
     failures: Vec<String>,
@@ -73,14 +77,21 @@ struct Ramp {
 
 impl Driver for Ramp {
     fn event(&mut self, _swarm: &mut Swarm, id: usize, tag: u32, event: Event<'_>) {
+        // What came up in an earlier ramp ends by itself: that is no login that failed.
+        let Some(place) = tag.checked_sub(self.first) else {
+            if let Event::Ended(end) = event {
+                self.failures.push(format!("a session that was up ended: {end:?}"));
+            }
+            return;
+        };
         match event {
             Event::Ready { jid, .. } => {
                 self.under_way -= 1;
-                self.members[tag as usize] = Some(Member { id, jid: jid.to_owned() });
+                self.members[place as usize] = Some(Member { id, jid: jid.to_owned() });
             }
             Event::Frame(_) => {}
             Event::Ended(end) => {
-                if self.members[tag as usize].take().is_none() {
+                if self.members[place as usize].take().is_none() {
                     self.under_way -= 1;
                 }
                 match end {
@@ -94,7 +105,7 @@ impl Driver for Ramp {
 
     fn tick(&mut self, swarm: &mut Swarm) {
         while self.begun < self.count && self.under_way < self.concurrency && !self.is_hopeless() {
-            let tag = self.begun;
+            let tag = self.first + self.begun;
             self.begun += 1;
             self.members.push(None);
             match swarm.spawn(&self.plan, tag, tag) {

@@ -19,6 +19,7 @@ mod frames;
 mod histogram;
 mod negotiation;
 mod plan;
+mod population;
 mod process;
 mod progress;
 mod report;
@@ -30,12 +31,16 @@ mod swarm;
 mod tls;
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use args::{Command, Options};
 use bench::Bench;
+use population::Population;
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Echo(secure)) => finish(echo::serve(secure).map(|()| true)),
         Ok(Command::Run(options)) => finish(run(*options)),
+        Ok(Command::WriteAccounts(options, file)) => finish(write_accounts(&options, &file)),
         Err(error) => {
             eprintln!("{error}\n\n{}", args::HELP);
             ExitCode::from(2)
@@ -67,6 +73,7 @@ fn finish(result: Result<bool, Box<dyn Error>>) -> ExitCode {
 fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     frames::self_check()?;
     histogram::self_check()?;
+    population::self_check()?;
     scram::self_check()?;
     process::raise_descriptor_limit();
     let stop = Arc::new(AtomicBool::new(false));
@@ -76,4 +83,11 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     let mut bench = Bench::new(options, stop)?;
     scenario::run_all(&mut bench)?;
     Ok(bench.report.conclude())
+}
+
+fn write_accounts(options: &Options, file: &Path) -> Result<bool, Box<dyn Error>> {
+    let mut out = BufWriter::new(File::create(file)?);
+    Population::of(options).write(options, &mut out)?;
+    out.flush()?;
+    Ok(true)
 }

@@ -73,8 +73,8 @@ impl Mechanism {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
-            Self::ScramSha1 => "SCRAM-SHA-1",
-            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1 => Hash::Sha1.mechanism(),
+            Self::ScramSha256 => Hash::Sha256.mechanism(),
         }
     }
 

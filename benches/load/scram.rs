@@ -20,6 +20,14 @@ pub(crate) enum Hash {
 }
 
 impl Hash {
+    /// The SASL mechanism that uses it.
+    pub(crate) fn mechanism(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SCRAM-SHA-1",
+            Self::Sha256 => "SCRAM-SHA-256",
+        }
+    }
+
     fn hmac(self) -> hmac::Algorithm {
         match self {
             Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
@@ -56,13 +64,22 @@ pub(crate) struct Keys {
 impl Keys {
     fn get(&mut self, hash: Hash, password: &str, salt: &[u8], iterations: NonZeroU32) -> KeyPair {
         let recipe = (hash, password.to_owned(), salt.to_vec(), iterations.get());
-        *self.known.entry(recipe).or_insert_with(|| {
-            let mut salted = vec![0; hash.digest().output_len()];
-            pbkdf2::derive(hash.pbkdf2(), iterations, salt, password.as_bytes(), &mut salted);
-            let key = hmac::Key::new(hash.hmac(), &salted);
-            (hmac::sign(&key, b"Client Key"), hmac::sign(&key, b"Server Key"))
-        })
+        *self.known.entry(recipe).or_insert_with(|| derive(hash, password, salt, iterations))
     }
+}
+
+fn derive(hash: Hash, password: &str, salt: &[u8], iterations: NonZeroU32) -> KeyPair {
+    let mut salted = vec![0; hash.digest().output_len()];
+    pbkdf2::derive(hash.pbkdf2(), iterations, salt, password.as_bytes(), &mut salted);
+    let key = hmac::Key::new(hash.hmac(), &salted);
+    (hmac::sign(&key, b"Client Key"), hmac::sign(&key, b"Server Key"))
+}
+
+/// What a server keeps of a password: the stored key and the server key.
+pub(crate) fn stored(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> (Vec<u8>, Vec<u8>) {
+    let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+    let (client_key, server_key) = derive(hash, password, salt, iterations);
+    (digest::digest(hash.digest(), client_key.as_ref()).as_ref().to_vec(), server_key.as_ref().to_vec())
 }
 
 /// One running exchange.

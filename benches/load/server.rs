@@ -1,11 +1,11 @@
 //! The server under test: Stonechat started here, or any XMPP server that runs already.
 //!
 //! An own server gets a folder under the system's temporary one, a configuration on loopback and free ports,
-//! and its accounts through `stonechat user add`. It is started anew for scenarios that measure memory, so
+//! and its accounts through `stonechat import`. It is started anew for scenarios that measure memory, so
 //! that what one leaves behind is not counted in the next, and ended by its pid when this value is dropped.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::args::Options;
 use crate::clock::{Clock, SECOND_NS, pause};
 use crate::plan::Dialect;
+use crate::population::Population;
 use crate::process;
 use crate::progress::Progress;
 
@@ -43,7 +44,7 @@ struct Own {
 
 impl Server {
     /// The server that the options name; an own one is made ready but not started.
-    pub(crate) fn new(options: &Options, stop: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn new(options: &Options, population: Population, stop: Arc<AtomicBool>) -> io::Result<Self> {
         if let Some(target) = options.target {
             let (direct_target, pids) = (options.direct_target, options.pids.clone());
             return Ok(Self { target, direct_target, pids, own: None, stop });
@@ -54,7 +55,7 @@ impl Server {
         let (target, direct) = (free_address()?, free_address()?);
         fs::write(own.config(), config(&options.domain, target, direct))?;
         let mut server = Self { target, direct_target: Some(direct), pids: Vec::new(), own: Some(own), stop };
-        server.make_accounts(options)?;
+        server.make_accounts(options, population)?;
         Ok(server)
     }
 
@@ -94,22 +95,17 @@ impl Server {
         self.own.as_mut().map(Own::last_words).unwrap_or_default()
     }
 
-    /// Only serving makes the data folder, so the server runs while the accounts are made. It is started
-    /// anew before anything is measured.
-    fn make_accounts(&mut self, options: &Options) -> io::Result<()> {
+    /// Only serving makes the data folder, and only without a server are accounts imported.
+    fn make_accounts(&mut self, options: &Options, population: Population) -> io::Result<()> {
         self.restart(None)?;
         let Some(own) = self.own.as_mut() else { return Ok(()) };
-        let clock = Clock::start();
-        let mut progress = Progress::new(0);
-        for account in 0..options.accounts {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("interrupted"));
-            }
-            let name = format!("{}{account}@{}", options.users, options.domain);
-            own.add_user(&name, &options.password)?;
-            progress.show(clock.ns(), "accounts", u64::from(account), u64::from(options.accounts));
-        }
-        Ok(())
+        own.end();
+        let file = own.folder.join("accounts.xml");
+        let mut out = BufWriter::new(File::create(&file)?);
+        population.write(options, &mut out)?;
+        out.flush()?;
+        own.import(&file, &self.stop)?;
+        fs::remove_file(file)
     }
 }
 
@@ -162,18 +158,26 @@ impl Own {
         Ok(())
     }
 
-    fn add_user(&self, name: &str, password: &str) -> io::Result<()> {
+    fn import(&self, file: &Path, stop: &AtomicBool) -> io::Result<()> {
         let mut command = Command::new(&self.binary);
-        command.arg("--config").arg(self.config()).args(["user", "add", name]).current_dir(&self.folder);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            writeln!(stdin, "{password}")?;
+        command.arg("--config").arg(self.config()).arg("import").arg(file).current_dir(&self.folder);
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let clock = Clock::start();
+        let mut progress = Progress::new(0);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                let told = || io::Error::other(format!("the import failed: {}", self.end_of_log()));
+                return if status.success() { Ok(()) } else { Err(told()) };
+            }
+            if stop.load(Ordering::Relaxed) {
+                child.kill()?;
+                child.wait()?;
+                return Err(io::Error::other("interrupted"));
+            }
+            progress.show(clock.ns(), "seconds of importing the accounts", clock.ns() / SECOND_NS, 0);
+            pause(20);
         }
-        let output = child.wait_with_output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("user add {name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
     }
 
     /// Ends it politely, then not.
@@ -196,9 +200,13 @@ impl Own {
     fn last_words(&mut self) -> String {
         let status = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
         let status = status.map_or("it runs".to_owned(), |status| status.to_string());
+        format!("{status}\n{}", self.end_of_log())
+    }
+
+    fn end_of_log(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        format!("{status}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
+        lines[lines.len().saturating_sub(15)..].join("\n")
     }
 }
 

@@ -98,7 +98,7 @@ fn measure(
     let name = plan.dialect.name();
     let sides = if plan.dialect.is_echo() { 1 } else { 2 };
     let (concurrency, deadline_ns) = (bench.options.concurrency, bench.deadline_ns(PHASE_S));
-    let members = match crowd::raise(&mut bench.swarm, plan, shape.pairs * sides, concurrency, deadline_ns)? {
+    let members = match crowd::raise(&mut bench.swarm, plan, 0..shape.pairs * sides, concurrency, deadline_ns)? {
         Ok(members) => members,
         Err(Shortfall::Unsupported(why)) => {
             bench.report.skip("chat", name, &why);

@@ -34,7 +34,7 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<Option<bool>> {
     bench.server.restart(Some(DESCRIPTORS))?;
     let pids = bench.server.pids().to_vec();
     let deadline_ns = bench.deadline_ns(ANSWER_S);
-    let witness = match crowd::raise(&mut bench.swarm, &plan, 1, 1, deadline_ns)? {
+    let witness = match crowd::raise(&mut bench.swarm, &plan, 0..1, 1, deadline_ns)? {
         Ok(witness) => witness,
         Err(shortfall) => {
             bench.report.fail(format!("exhaust: not even one login: {shortfall:?}"));
@@ -57,7 +57,7 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<Option<bool>> {
     flood.ids.iter().for_each(|id| bench.swarm.cut(*id));
     let alive = bench.server.is_alive();
     let (begun_ns, deadline_ns) = (bench.swarm.now_ns(), bench.deadline_ns(ANSWER_S));
-    let recovered = crowd::raise(&mut bench.swarm, &plan, 20, 5, deadline_ns)?.is_ok();
+    let recovered = crowd::raise(&mut bench.swarm, &plan, 0..20, 5, deadline_ns)?.is_ok();
     let recovery_ms = (bench.swarm.now_ns() - begun_ns) as f64 / 1e6;
     bench.swarm.cut_all();
 

@@ -1,15 +1,17 @@
 //! Sessions that do nothing: what each costs in memory, all of them in processor time, and what stays behind.
 //!
-//! (resident with N sessions − resident when empty) / N, where empty is after one login and logout: so the
-//! pages that any first login touches are not counted as a session's. A server that was not started here
-//! is not `fresh`: what earlier sessions left behind hides in its figures, so run it once for each dialect.
+//! They have sent presence and have contacts that are online too. (resident with N sessions − resident when
+//! empty) / N, where empty is after one login and logout: so the pages that any first login touches are not
+//! counted as a session's. Where several N are asked for, the crowd grows from one to the next. A server that
+//! was not started here is not `fresh`: what earlier sessions left behind hides in its figures, so run it once
+//! for each dialect.
 
 use std::sync::Arc;
 
 use super::Outcome;
 use crate::bench::{Bench, Reading};
-use crate::crowd::{self, Shortfall};
-use crate::plan::{Dialect, Goal, Plan};
+use crate::crowd::{self, Member, Shortfall};
+use crate::plan::{Dialect, Plan};
 use crate::process::Memory;
 use crate::report::Row;
 
@@ -19,14 +21,21 @@ const PHASE_S: u64 = 300;
 const SETTLE_MS: u64 = 1_000;
 /// Shortest look at the processor time of idle sessions.
 const IDLE_MS_MIN: u64 = 1_000;
+/// After all have left the server may give memory back when it is calm: so long is waited for it, looking
+/// now and then, until less than this share is kept.
+const GIVE_BACK_MS: u64 = 8_000;
+const LOOK_MS: u64 = 250;
+const KEPT_PERCENT_SMALL: f64 = 5.0;
 
-/// What one dialect's run showed.
+/// What one dialect's run showed, with the most sessions that were asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Idle {
     /// The server's memory after one login and logout.
     pub(super) empty_kib: f64,
     /// KiB for each session.
     pub(super) session_kib: f64,
+    /// What stayed when all had left, of what they had added.
+    pub(super) kept_percent: f64,
     /// Processor time while all sessions were idle.
     pub(super) cpu_ms: f64,
     /// Over so many seconds.
@@ -44,99 +53,139 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
 
 /// One dialect; `None` when the server lacks it or it failed, which the report says.
 pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idle>> {
-    let (count, concurrency) = (bench.options.sessions, bench.options.concurrency);
-    let settle_ms = if bench.options.quick { SETTLE_MS / 4 } else { SETTLE_MS };
-    let Some(plan) = bench.plan(dialect, bench.usual_mechanism(dialect), Goal::Bound).map(Arc::new) else {
+    let Some(plan) = bench.friends_plan(dialect).map(Arc::new) else {
         bench.report.skip("idle", dialect.name(), "no port was given for it");
         return Ok(None);
     };
     bench.server.restart(None)?;
-    let deadline_ns = bench.deadline_ns(PHASE_S);
-    let first = match crowd::raise(&mut bench.swarm, &plan, 1, 1, deadline_ns)? {
+    let (first, _) = match grow(bench, &plan, 0, 1)? {
         Ok(first) => first,
         Err(shortfall) => return Ok(give_up(bench, dialect, shortfall)),
     };
     depart(bench, &first)?;
-    bench.rest(settle_ms)?;
+    bench.rest(settle_ms(bench))?;
     let empty = bench.memory()?;
 
-    let (pids, deadline_ns) = (bench.server.pids().to_vec(), bench.deadline_ns(PHASE_S));
-    let meter = bench.meter(&pids);
-    let members = match crowd::raise(&mut bench.swarm, &plan, count, concurrency, deadline_ns)? {
-        Ok(members) => members,
-        Err(shortfall) => return Ok(give_up(bench, dialect, shortfall)),
-    };
-    let ramp = bench.read(&meter, &pids);
-    bench.rest(settle_ms)?;
-    let full = bench.memory()?;
-
-    let meter = bench.meter(&pids);
-    bench.rest(bench.options.measure_ms.max(IDLE_MS_MIN))?;
-    let idle = bench.read(&meter, &pids);
+    let (mut members, mut steps) = (Vec::new(), Vec::new());
+    for count in bench.options.sessions.clone() {
+        let (more, ramp) = match grow(bench, &plan, members.len() as u32, count)? {
+            Ok(more) => more,
+            Err(shortfall) => return Ok(give_up(bench, dialect, shortfall)),
+        };
+        let begun = more.len() as u32;
+        members.extend(more);
+        steps.push(stay(bench, begun, count, ramp)?);
+    }
     depart(bench, &members)?;
-    bench.rest(settle_ms)?;
-    let after = bench.memory()?;
-
-    let seen = Seen { count, empty, full, after, ramp, idle };
-    bench.report.add(seen.row(&plan, bench.server.is_own()));
-    Ok(seen.summary())
+    let full = steps.last().and_then(|step| step.full);
+    let after = leave_behind(bench, empty, full)?;
+    let last = steps.len().saturating_sub(1);
+    for (place, step) in steps.iter().enumerate() {
+        let after = if place == last { after } else { None };
+        let row = Seen { empty, after, step }.row(bench, &plan);
+        bench.report.add(row);
+    }
+    Ok(steps.last().and_then(|step| Seen { empty, after, step }.summary()))
 }
 
-/// All readings of one run; memory is `None` when the server's pid is unknown.
-struct Seen {
+/// Brings up the crowd from `from` to `to` sessions; says what that cost.
+fn grow(bench: &mut Bench, plan: &Arc<Plan>, from: u32, to: u32) -> Outcome<Result<(Vec<Member>, Reading), Shortfall>> {
+    let (pids, deadline_ns) = (bench.server.pids().to_vec(), bench.deadline_ns(PHASE_S));
+    let meter = bench.meter(&pids);
+    let raised = crowd::raise(&mut bench.swarm, plan, from..to.max(from), bench.options.concurrency, deadline_ns)?;
+    Ok(raised.map(|members| (members, bench.read(&meter, &pids))))
+}
+
+/// Lets them be, and reads what that costs.
+fn stay(bench: &mut Bench, begun: u32, count: u32, ramp: Reading) -> Outcome<Step> {
+    bench.rest(settle_ms(bench))?;
+    let full = bench.memory()?;
+    let pids = bench.server.pids().to_vec();
+    let meter = bench.meter(&pids);
+    bench.rest(bench.options.measure_ms.max(IDLE_MS_MIN))?;
+    Ok(Step { begun, count, full, ramp, idle: bench.read(&meter, &pids) })
+}
+
+/// The server's memory when it has had time to give back what it wants to.
+fn leave_behind(bench: &mut Bench, empty: Option<Memory>, full: Option<Memory>) -> Outcome<Option<Memory>> {
+    let mut after = None;
+    for _ in 0..GIVE_BACK_MS / LOOK_MS {
+        bench.rest(LOOK_MS)?;
+        after = bench.memory()?;
+        if kept_percent(empty, full, after).is_none_or(|kept| kept <= KEPT_PERCENT_SMALL) {
+            break;
+        }
+    }
+    Ok(after)
+}
+
+fn settle_ms(bench: &Bench) -> u64 {
+    if bench.options.quick { SETTLE_MS / 4 } else { SETTLE_MS }
+}
+
+/// Of what the sessions added, the share that stays when they have left; nothing added is nothing kept.
+fn kept_percent(empty: Option<Memory>, full: Option<Memory>, after: Option<Memory>) -> Option<f64> {
+    let (empty, full, after) = (empty?.rss_kib as f64, full?.rss_kib as f64, after?.rss_kib as f64);
+    (full > empty).then(|| (after - empty) / (full - empty) * 100.0)
+}
+
+/// A number of sessions that was reached, and how it was.
+struct Step {
+    /// Sessions that came since the last one.
+    begun: u32,
     count: u32,
-    empty: Option<Memory>,
     full: Option<Memory>,
-    after: Option<Memory>,
     ramp: Reading,
     idle: Reading,
 }
 
-impl Seen {
-    fn row(&self, plan: &Plan, fresh: bool) -> Row {
+/// A step with what belongs to the whole run; memory is `None` when the server's pid is unknown.
+struct Seen<'a> {
+    empty: Option<Memory>,
+    after: Option<Memory>,
+    step: &'a Step,
+}
+
+impl Seen<'_> {
+    fn row(&self, bench: &Bench, plan: &Plan) -> Row {
         let mib = |memory: Option<Memory>| memory.map(|memory| memory.rss_kib as f64 / 1024.0);
-        let login_ms = self.ramp.server_us_per(self.count.into()).map(|us| us / 1000.0);
+        let Step { begun, count, full, ramp, idle } = self.step;
+        let login_ms = ramp.server_us_per(u64::from(*begun)).map(|us| us / 1000.0);
         Row::new("idle")
             .text("dialect", plan.dialect.name())
-            .whole("sessions", self.count.into())
-            .flag("presence", plan.presence)
-            .flag("fresh", fresh)
+            .whole("sessions", u64::from(*count))
+            .whole("contacts", bench.population.contacts.into())
+            .flag("fresh", bench.server.is_own())
             .number_if("rss_empty_mib", mib(self.empty), 2)
-            .number_if("rss_full_mib", mib(self.full), 2)
+            .number_if("rss_full_mib", mib(*full), 2)
             .number_if("rss_per_session_kib", self.per_session_kib(|memory| memory.rss_kib), 3)
             .number_if("pss_per_session_kib", self.per_session_kib(|memory| memory.pss_kib), 3)
             .number_if("anon_per_session_kib", self.per_session_kib(|memory| memory.anon_kib), 3)
             .number_if("rss_after_mib", mib(self.after), 2)
-            .number_if("kept_percent", self.kept_percent(), 1)
-            .number_if("idle_cpu_ms", self.idle.server_ns.map(|ns| ns / 1e6), 3)
-            .number("idle_seconds", self.idle.seconds, 1)
-            .number("logins_per_s", f64::from(self.count) / self.ramp.seconds, 0)
+            .number_if("kept_percent", kept_percent(self.empty, *full, self.after), 1)
+            .number_if("idle_cpu_ms", idle.server_ns.map(|ns| ns / 1e6), 3)
+            .number("idle_seconds", idle.seconds, 1)
+            .number("logins_per_s", f64::from(*begun) / ramp.seconds, 0)
             .number_if("cpu_ms_per_login", login_ms, 3)
-            .number("generator_cores", self.ramp.generator_cores, 2)
+            .number("generator_cores", ramp.generator_cores, 2)
     }
 
     fn per_session_kib(&self, of: fn(Memory) -> u64) -> Option<f64> {
-        Some((of(self.full?) as f64 - of(self.empty?) as f64) / f64::from(self.count))
-    }
-
-    /// Of what the sessions added, the share that stays when they have left.
-    fn kept_percent(&self) -> Option<f64> {
-        let (empty, full) = (self.empty?.rss_kib as f64, self.full?.rss_kib as f64);
-        let after = self.after?.rss_kib as f64;
-        (full > empty).then(|| (after - empty) / (full - empty) * 100.0)
+        Some((of(self.step.full?) as f64 - of(self.empty?) as f64) / f64::from(self.step.count))
     }
 
     fn summary(&self) -> Option<Idle> {
         Some(Idle {
             empty_kib: self.empty?.rss_kib as f64,
             session_kib: self.per_session_kib(|memory| memory.rss_kib)?,
-            cpu_ms: self.idle.server_ns? / 1e6,
-            seconds: self.idle.seconds,
+            kept_percent: kept_percent(self.empty, self.step.full, self.after).unwrap_or(0.0),
+            cpu_ms: self.step.idle.server_ns? / 1e6,
+            seconds: self.step.idle.seconds,
         })
     }
 }
 
-fn depart(bench: &mut Bench, members: &[crowd::Member]) -> Outcome<()> {
+fn depart(bench: &mut Bench, members: &[Member]) -> Outcome<()> {
     let deadline_ns = bench.deadline_ns(PHASE_S);
     let failures = crowd::dismiss(&mut bench.swarm, members, bench.options.concurrency, deadline_ns)?;
     if let Some(first) = failures.first() {
