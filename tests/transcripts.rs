@@ -1,4 +1,6 @@
 //! The transcripts, played against the core: each whole, byte by byte and in seeded cuts.
+//!
+//! `TRANSCRIPTS=roster_ cargo test --test transcripts` plays those whose names begin so.
 
 mod common;
 #[path = "common/sim.rs"]
@@ -12,11 +14,14 @@ use std::path::{Path, PathBuf};
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let entries = std::fs::read_dir(&folder).unwrap();
+    let wanted = std::env::var("TRANSCRIPTS").unwrap_or_default();
+    let is_wanted = |name: &str| name.ends_with(".txt") && name.starts_with(&wanted);
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_wanted))
         .collect();
     files.sort();
+    assert!(!files.is_empty(), "no transcript's name begins with {wanted}");
     files
 }
 

@@ -178,7 +178,7 @@ impl Core {
             Some(fetch) => self.store.resume(fetch),
             None => self.store.begin(),
         }
-        let needed = !wanted.anonymous && self.directory.online(wanted.account.bare()).is_none();
+        let needed = !wanted.anonymous && !self.stays_online(&wanted);
         let loaded = match needed {
             true => load::account(&mut self.store, wanted.account.as_ref()),
             false => Ok(Loaded::default()),
@@ -195,6 +195,14 @@ impl Core {
                 self.set_gate(id, Gates::PARKED, true);
             }
         }
+    }
+
+    /// Whether the account has a session that this bind will not replace: what routing needs of it goes with its last.
+    fn stays_online(&self, wanted: &Wanted) -> bool {
+        let asked = wanted.resource.as_deref().and_then(|resource| wanted.account.with_resource(resource).ok());
+        let replaced = asked.filter(|_| wanted.conflict == ConflictRule::Replace);
+        let mut resources = self.directory.resources(wanted.account.bare());
+        resources.any(|(_, session)| Some(&session.jid) != replaced.as_ref())
     }
 
     /// The rows that a bind waited for are there, or cannot be read; false if no bind waited for it.
