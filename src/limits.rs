@@ -247,6 +247,8 @@ const _: () = assert!(LINGER_MS < SHUTDOWN_MS);
 
 /// Removals from a roster that are remembered for clients that ask what has changed (RFC 6121 §2.6).
 pub const ROSTER_REMOVALS_MAX: u32 = 256;
+/// A roster may take an outbox's bytes divided by this, or it could not be fetched.
+pub const ROSTER_OUTBOX_SHARE: u32 = 4;
 /// Groups that one contact may be in.
 pub const ROSTER_GROUPS_MAX: usize = 32;
 /// Bytes of a contact's name, and of a group's.

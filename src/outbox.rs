@@ -151,6 +151,29 @@ impl Outboxes {
         }
     }
 
+    /// Like [`Self::append`], but not before what is held for `conn`: it waits behind that for the same ticket. For
+    /// what would be out of date if something older came after it, such as presence. The run is past its last read:
+    /// what went behind a held answer is not taken back.
+    pub fn append_in_turn(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let (bytes_max, total_max) = (self.limits.bytes_max, self.limits.total_bytes_max);
+        let held = row_mut(&mut self.rows, conn).filter(|row| row.held.is_some());
+        let Some(row) = held.filter(|row| row.flags & (OVERFLOWN | SEALED) == 0) else {
+            return self.append(conn, write);
+        };
+        let Some(HeldList(held)) = row.held.as_deref_mut() else { return };
+        let Some(last) = held.back_mut() else { return };
+        let before = last.bytes.len();
+        write(&mut last.bytes);
+        let added = last.bytes.len().saturating_sub(before);
+        self.total_bytes += added;
+        self.tick_bytes += added;
+        let held_bytes: usize = held.iter().map(|held| held.bytes.len()).sum();
+        if held_bytes > bytes_max || self.total_bytes > total_max {
+            row.flags |= OVERFLOWN;
+            self.overflown.push(conn);
+        }
+    }
+
     /// Writes the last bytes of a stream: past the bound if need be, then nothing more is taken.
     /// What is held is dropped: its fate is told by the stream's end.
     pub fn append_last(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {

@@ -181,13 +181,17 @@ impl Core {
         let needed = !wanted.anonymous && !self.stays_online(&wanted);
         let loaded = match needed {
             true => load::account(&mut self.store, wanted.account.as_ref()),
-            false => Ok(Loaded::default()),
+            false => Ok(Some(Loaded::default())),
         };
         match loaded {
-            Ok(loaded) => {
-                // Nothing is promised: what was read is looked at again when it is asked for.
+            // Nothing is promised: what was read is looked at again when it is asked for.
+            Ok(Some(loaded)) if !self.is_going(&wanted) => {
                 self.store.discard();
                 self.bind_loaded(id, &wanted, loaded, now);
+            }
+            Ok(_) => {
+                self.store.discard();
+                let _parked = self.negotiate(id, Input::BindRefused(BindRefusal::NotAllowed), now);
             }
             Err(miss) => {
                 let fetch = self.store.abandon(miss);
@@ -195,6 +199,12 @@ impl Core {
                 self.set_gate(id, Gates::PARKED, true);
             }
         }
+    }
+
+    /// Whether the account is no more, and its sessions end when that is on disk.
+    fn is_going(&self, wanted: &Wanted) -> bool {
+        let mut resources = self.directory.resources(wanted.account.bare());
+        resources.any(|(_, session)| session.flags.has(SessionFlags::GONE))
     }
 
     /// Whether the account has a session that this bind will not replace: what routing needs of it goes with its last.

@@ -63,6 +63,10 @@ impl Dispatch<'_> {
             return self.iq_here(frame, kind, Target::Server, to);
         }
         let is_own = self.account_target(frame.sender, to) == Target::OwnAccount;
+        if !is_own && is_roster(frame) {
+            // Nobody's roster is anybody else's (RFC 6121 §2.1.5): passed on, it could only be a forged push (§2.1.6).
+            return Err(StanzaCondition::Forbidden.into());
+        }
         if to.resourcepart().is_none() {
             return self.iq_here(frame, kind, self.account_target(frame.sender, to), to);
         }
@@ -162,4 +166,9 @@ impl Dispatch<'_> {
         }
         self.columns.scratch.jid = scratch;
     }
+}
+
+/// Whether the first payload is about a roster.
+fn is_roster(frame: Frame<'_>) -> bool {
+    frame.head.children().first().is_some_and(|payload| payload.ns(frame.bytes, frame.ns) == NS_ROSTER)
 }

@@ -10,6 +10,7 @@
 //! together with the answer. A relayed stanza touches no row; it is written once into each target's outbox: rewritten head, then the payload's
 //! bytes as they came. Nothing is built and nothing is allocated on that path.
 
+mod directed;
 mod iq;
 mod message;
 mod presence;
@@ -17,6 +18,7 @@ mod presence;
 use crate::ids::{ConnId, SessionId};
 use crate::im::columns::Columns;
 use crate::im::directory::Route;
+use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::jid::{self, JidRef};
 use crate::sasl::HashJob;
@@ -116,6 +118,10 @@ impl Dispatch<'_> {
         let Some(kind) = StanzaKind::from_name(head.local(bytes)) else {
             return Done::Verdict(Verdict::Error(StreamCondition::UnsupportedStanzaType));
         };
+        if self.columns.directory.get(frame.sender).is_none_or(|sender| sender.flags.has(SessionFlags::GONE)) {
+            self.columns.store.discard();
+            return Done::Held(Ticket::NONE);
+        }
         let result = match kind {
             StanzaKind::Message => self.message(frame),
             StanzaKind::Presence => self.presence(frame),
@@ -177,6 +183,17 @@ impl Dispatch<'_> {
         let Some(sender) = self.columns.directory.get(frame.sender) else { return };
         let from = sender.jid.as_str();
         self.columns.outboxes.append(conn, |out| {
+            relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
+        });
+        self.columns.metrics.stanzas_relayed += 1;
+    }
+
+    /// Writes the frame to a session, `from` stamped, not before what is held for it.
+    fn deliver_in_turn(&mut self, frame: Frame<'_>, target: SessionId) {
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+        let Some(session) = self.columns.directory.get(target) else { return };
+        let from = sender.jid.as_str();
+        self.columns.outboxes.append_in_turn(session.conn, |out| {
             relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
         });
         self.columns.metrics.stanzas_relayed += 1;

@@ -1,19 +1,19 @@
-//! Presence: initial, later, directed, probes and unavailable (RFC 6121 §4).
+//! Presence: initial, later and unavailable; subscriptions (RFC 6121 §3, §4).
 //!
 //! ```text
 //! no `to`: kept, broadcast to contacts with From and the own resources; the first one greets the newcomer
-//! `to`:    directed, remembered ─▶ route        subscribe … ─▶ im/subscribing        probe ─▶ answered if allowed
+//! `to`:    subscribe … ─▶ im/subscribing        all else ─▶ dispatch/directed
 //! ```
 
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::ids::SessionId;
 use crate::im::announce::{UNAVAILABLE, write_presence};
 use crate::im::columns::Effect;
-use crate::im::directory::{Presence, Replay, Route};
+use crate::im::directory::{Presence, Replay};
 use crate::im::presence::Availability;
-use crate::im::session::{Directed, Session, SessionFlags};
+use crate::im::session::{Directed, SessionFlags};
 use crate::im::stop::{Refusal, Stop};
-use crate::im::subscribing::{BLOCKED, Subscribing};
+use crate::im::subscribing::Subscribing;
 use crate::im::subscription::Ask;
 use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
@@ -55,7 +55,7 @@ impl Dispatch<'_> {
     fn presence_to_all(&mut self, frame: Frame<'_>, kind: PresenceType) -> Result<Promise, Stop> {
         match kind {
             PresenceType::Available => self.available(frame)?,
-            PresenceType::Unavailable => self.unavailable(frame),
+            PresenceType::Unavailable => self.unavailable(frame)?,
             PresenceType::Error | PresenceType::Probe => {}
             PresenceType::Subscribe
             | PresenceType::Subscribed
@@ -133,8 +133,11 @@ impl Dispatch<'_> {
     }
 
     fn hand_over(&mut self, id: SessionId, jid: &Jid, owed: &Owed) {
-        for (_, request) in &owed.requests {
-            self.columns.send(id, |out| out.extend_from_slice(request));
+        for (contact, request) in &owed.requests {
+            // Whoever is blocked meanwhile is not heard (XEP-0191 §3.3).
+            if !self.columns.directory.has_blocked(jid.bare(), JidRef::of_prepared(contact)) {
+                self.columns.send_in_turn(id, |out| out.extend_from_slice(request));
+            }
         }
         if let Some((_, text)) = &owed.motd {
             let domain = jid.domainpart();
@@ -168,8 +171,11 @@ impl Dispatch<'_> {
 
     /// The resource says goodbye (§4.5): all of its account, itself included, its contacts and everyone who got
     /// directed presence hear it in its own words.
-    fn unavailable(&mut self, frame: Frame<'_>) {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+    fn unavailable(&mut self, frame: Frame<'_>) -> Result<(), Stop> {
+        if frame.bytes.len() > self.columns.bounds.presence_bytes_max {
+            return Err(TOO_LONG.into());
+        }
+        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
         let (jid, was_available) = (sender.jid.clone(), sender.is_available());
         let mut payload = std::mem::take(&mut self.columns.scratch.out);
         payload.clear();
@@ -179,10 +185,11 @@ impl Dispatch<'_> {
         let id = frame.head.attr(frame.bytes, "id");
         let presence = Presence { id: id.as_deref(), payload: &payload };
         if was_available {
-            self.columns.send(frame.sender, |out| write_presence(jid.as_str(), None, presence, out));
+            self.columns.send_in_turn(frame.sender, |out| write_presence(jid.as_str(), None, presence, out));
         }
         self.went(frame.sender, presence);
         self.columns.scratch.out = payload;
+        Ok(())
     }
 
     /// Ends a session: what a graceful goodbye would have done, in the server's words (§4.5.2).
@@ -212,26 +219,8 @@ impl Dispatch<'_> {
         if was_available {
             self.columns.broadcast(jid.as_ref(), presence, Some(id));
         }
-        for target in directed.iter().flat_map(|list| list.0.iter()) {
-            if was_available && self.has_heard(&jid, target) {
-                continue;
-            }
-            let to = Some(target.as_str());
-            match self.columns.directory.find(target.as_ref()) {
-                Some(told) => {
-                    self.columns.send(told, |out| write_presence(jid.as_str(), to, presence, out));
-                }
-                None if target.is_bare() => {
-                    let mut stanza = Vec::new();
-                    write_presence(jid.as_str(), to, presence, &mut stanza);
-                    self.columns.send_to_available(target.bare(), Some(id), &stanza);
-                    self.columns.send_to_component(target.domainpart(), |out| out.extend_from_slice(&stanza));
-                }
-                None => {
-                    let write = |out: &mut Vec<u8>| write_presence(jid.as_str(), to, presence, out);
-                    self.columns.send_to_component(target.domainpart(), write);
-                }
-            }
+        if let Some(Directed(targets)) = directed.as_deref() {
+            self.tell_directed(&jid, was_available, targets, presence);
         }
     }
 
@@ -246,53 +235,14 @@ impl Dispatch<'_> {
         self.columns.goodbyes.note(account, now.unix_s(), status, now.mono_ms);
     }
 
-    /// Whether a target of directed presence has heard what was broadcast: a contact with From, or an own resource,
-    /// that is available.
-    fn has_heard(&self, jid: &Jid, target: &Jid) -> bool {
-        let is_told = target.bare() == jid.bare() || self.columns.directory.subscribed(jid.bare(), target.bare()).from;
-        let is_there = match self.columns.directory.find(target.as_ref()) {
-            Some(told) => self.columns.directory.get(told).is_some_and(Session::is_available),
-            None => target.is_bare() || self.columns.hosts.is_component(target.domainpart()),
-        };
-        is_told && is_there
-    }
-
-    fn presence_to(&mut self, frame: Frame<'_>, kind: PresenceType, to: JidRef<'_>) -> Result<Promise, Stop> {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(Promise::None) };
-        let own = sender.jid.to_bare();
-        if kind != PresenceType::Error && self.columns.directory.has_blocked(own.as_str(), to) {
-            return Err(BLOCKED.into());
-        }
-        if let Some(ask) = Ask::of(kind) {
-            return self.subscription(frame, &own, to, ask);
-        }
-        if matches!(self.route(to), Route::Remote | Route::Peer(_)) {
-            return match kind {
-                PresenceType::Error => Ok(Promise::None),
-                _ => Err(StanzaCondition::RemoteServerNotFound.into()),
-            };
-        }
-        match kind {
-            PresenceType::Available => {
-                self.remember_directed(frame.sender, to)?;
-                self.deliver_presence(frame, to);
-            }
-            PresenceType::Unavailable => {
-                self.forget_directed(frame.sender, to);
-                self.deliver_presence(frame, to);
-            }
-            PresenceType::Error => self.deliver_presence(frame, to),
-            PresenceType::Probe => self.probe(frame, &own, to),
-            PresenceType::Subscribe
-            | PresenceType::Subscribed
-            | PresenceType::Unsubscribe
-            | PresenceType::Unsubscribed => {}
-        }
-        Ok(Promise::None)
-    }
-
     /// A stanza about a subscription: bare addresses, both sides' rows, and what follows from them (§3).
-    fn subscription(&mut self, frame: Frame<'_>, own: &Jid, to: JidRef<'_>, ask: Ask) -> Result<Promise, Stop> {
+    pub(super) fn subscription(
+        &mut self,
+        frame: Frame<'_>,
+        own: &Jid,
+        to: JidRef<'_>,
+        ask: Ask,
+    ) -> Result<Promise, Stop> {
         let sender = self.columns.directory.get(frame.sender);
         if sender.is_none_or(|sender| sender.flags.has(SessionFlags::ANONYMOUS)) {
             return Err(StanzaCondition::NotAllowed.into());
@@ -308,79 +258,6 @@ impl Dispatch<'_> {
         subscribing.send(own.as_ref(), contact, ask, &stanza)?;
         subscribing.finish();
         Ok(Promise::Answer)
-    }
-
-    /// A client's probe: answered by what the contact's roster or its directed presence allows, else with silence
-    /// (§4.3.2, §4.6.6). Components are asked themselves.
-    fn probe(&mut self, frame: Frame<'_>, own: &Jid, to: JidRef<'_>) {
-        if let Route::Component(conn) = self.route(to) {
-            return self.deliver_to_component(frame, conn);
-        }
-        let directory = &self.columns.directory;
-        let is_seen = |session: &Session| {
-            let directed = session.directed.as_deref();
-            directory.subscribed(to.bare(), own.as_str()).from
-                || to.bare() == own.as_str()
-                || directed.is_some_and(|list| list.0.iter().any(|jid| jid.bare() == own.as_str()))
-        };
-        if directory.has_blocked(to.bare(), own.as_ref()) {
-            return;
-        }
-        let Some(sender) = directory.get(frame.sender) else { return };
-        for (_, session) in directory.resources(to.bare()) {
-            let is_asked = to.resourcepart().is_none_or(|resource| session.jid.resourcepart() == Some(resource));
-            let presence = directory.presence(session).filter(|_| is_asked && is_seen(session));
-            if let Some(presence) = presence {
-                let from = session.jid.as_str();
-                self.columns
-                    .outboxes
-                    .append(sender.conn, |out| write_presence(from, Some(own.as_str()), presence, out));
-            }
-        }
-    }
-
-    /// Directed presence reaches the resource, or all available ones of a bare JID; else silence (§8.5).
-    fn deliver_presence(&mut self, frame: Frame<'_>, to: JidRef<'_>) {
-        if let Route::Component(conn) = self.route(to) {
-            return self.deliver_to_component(frame, conn);
-        }
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
-        if self.columns.directory.has_blocked(to.bare(), sender.jid.as_ref()) {
-            return;
-        }
-        match self.columns.directory.find(to) {
-            Some(target) => {
-                self.deliver(frame, target);
-            }
-            None if to.resourcepart().is_none() => {
-                self.deliver_to_resources(frame, to.bare(), |_| true);
-            }
-            None => {}
-        }
-    }
-
-    fn remember_directed(&mut self, sender: SessionId, to: JidRef<'_>) -> Result<(), Stop> {
-        let max = self.columns.bounds.directed_max;
-        let Some(session) = self.columns.directory.get_mut(sender) else { return Ok(()) };
-        let list = &mut session.directed.get_or_insert_default().0;
-        if list.iter().any(|jid| jid.as_str() == to.as_str()) {
-            return Ok(());
-        }
-        if list.len() >= max {
-            return Err(StanzaCondition::ResourceConstraint.into());
-        }
-        list.push(to.to_owned());
-        Ok(())
-    }
-
-    fn forget_directed(&mut self, sender: SessionId, to: JidRef<'_>) {
-        let Some(session) = self.columns.directory.get_mut(sender) else { return };
-        if let Some(Directed(list)) = session.directed.as_deref_mut() {
-            list.retain(|jid| jid.as_str() != to.as_str());
-            if list.is_empty() {
-                session.directed = None;
-            }
-        }
     }
 }
 

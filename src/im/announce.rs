@@ -5,9 +5,11 @@
 //! ```
 
 use crate::ids::SessionId;
+use crate::im::blocks::Blocked;
 use crate::im::columns::Columns;
 use crate::im::directory::{Contact, Directory, Presence};
-use crate::jid::JidRef;
+use crate::im::session::{Directed, Session};
+use crate::jid::{Jid, JidRef};
 use crate::xml::escape_attr;
 
 /// The payload of the server's own words for a resource that is gone (RFC 6121 §4.5.2).
@@ -46,18 +48,21 @@ impl Columns<'_> {
             if contact.online.is_none() {
                 let domain = JidRef::of_prepared(contact.bare).domainpart();
                 if let Some(conn) = hosts.component(domain) {
-                    outboxes.append(conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                    outboxes
+                        .append_in_turn(conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
                 }
                 continue;
             }
             for (_, session) in directory.resources_of(contact).filter(|(_, session)| session.is_available()) {
-                outboxes.append(session.conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                outboxes.append_in_turn(session.conn, |out| {
+                    write_presence(from.as_str(), Some(contact.bare), presence, out)
+                });
                 metrics.presence_delivered += 1;
             }
         }
         for (id, session) in directory.resources(from.bare()) {
             if session.is_available() && Some(id) != except {
-                outboxes.append(session.conn, |out| write_presence(from.as_str(), None, presence, out));
+                outboxes.append_in_turn(session.conn, |out| write_presence(from.as_str(), None, presence, out));
                 metrics.presence_delivered += 1;
             }
         }
@@ -77,20 +82,21 @@ impl Columns<'_> {
                 let domain = JidRef::of_prepared(contact.bare).domainpart();
                 if let Some(component) = hosts.component(domain) {
                     let probe = Presence { id: None, payload: b" type='probe'/>" };
-                    outboxes.append(component, |out| write_presence(own.bare(), Some(contact.bare), probe, out));
+                    outboxes
+                        .append_in_turn(component, |out| write_presence(own.bare(), Some(contact.bare), probe, out));
                 }
             } else if directory.subscribed(contact.bare, own.bare()).from {
                 for (_, other) in directory.resources_of(contact) {
                     if let Some(presence) = directory.presence(other) {
                         let from = other.jid.as_str();
-                        outboxes.append(conn, |out| write_presence(from, Some(own.bare()), presence, out));
+                        outboxes.append_in_turn(conn, |out| write_presence(from, Some(own.bare()), presence, out));
                     }
                 }
             }
         }
         for (id, other) in directory.resources(own.bare()) {
             if let Some(presence) = directory.presence(other).filter(|_| id != newcomer) {
-                outboxes.append(conn, |out| write_presence(other.jid.as_str(), None, presence, out));
+                outboxes.append_in_turn(conn, |out| write_presence(other.jid.as_str(), None, presence, out));
             }
         }
     }
@@ -111,6 +117,39 @@ impl Columns<'_> {
             for (_, session) in directory.resources(to.bare()).filter(|(_, session)| session.is_available()) {
                 outboxes.append(session.conn, |out| write_presence(from, Some(to.bare()), presence, out));
             }
+        }
+    }
+
+    /// Whoever got directed presence and is blocked now hears that the resource is gone: later it would be too late
+    /// (XEP-0191 §3.3).
+    pub fn end_directed(&mut self, account: &str, blocked: &Blocked) {
+        let ids: Vec<SessionId> = self.directory.resources(account).map(|(id, _)| id).collect();
+        for id in ids {
+            let Some(session) = self.directory.get_mut(id) else { continue };
+            let Some(Directed(list)) = session.directed.as_deref_mut() else { continue };
+            let targets: Vec<Jid> = list.extract_if(.., |target| blocked.matches(target.as_ref())).collect();
+            let from = session.jid.clone();
+            for target in targets {
+                self.send_goodbye(from.as_ref(), target.as_ref());
+            }
+        }
+    }
+
+    fn send_goodbye(&mut self, from: JidRef<'_>, to: JidRef<'_>) {
+        let Self { directory, outboxes, hosts, .. } = self;
+        if directory.has_blocked(to.bare(), from) {
+            return;
+        }
+        let write = |out: &mut Vec<u8>| write_presence(from.as_str(), Some(to.as_str()), UNAVAILABLE, out);
+        if let Some(conn) = hosts.component(to.domainpart()) {
+            outboxes.append(conn, write);
+        }
+        let is_told = |session: &Session| match to.resourcepart() {
+            Some(resource) => session.jid.resourcepart() == Some(resource),
+            None => session.is_available(),
+        };
+        for (_, session) in directory.resources(to.bare()).filter(|(_, session)| is_told(session)) {
+            outboxes.append(session.conn, write);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::ids::{ConnId, SessionId};
 use crate::im::directory::Directory;
 use crate::im::last::Goodbyes;
 use crate::im::session::SessionFlags;
-use crate::limits::{DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX};
+use crate::limits::{DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX, ROSTER_OUTBOX_SHARE};
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::random::Random;
@@ -46,6 +46,8 @@ pub struct Bounds {
     pub presence_bytes_max: usize,
     /// Contacts of one account, those that only ask included.
     pub roster_items_max: u32,
+    /// Bytes of a roster on the wire.
+    pub roster_bytes_max: u64,
     /// Groups that one contact may be in.
     pub roster_groups_max: usize,
     /// Bytes of a contact's name, and of a group's.
@@ -82,6 +84,8 @@ impl From<&Limits> for Bounds {
             directed_max: DIRECTED_PRESENCE_MAX,
             presence_bytes_max: limits.presence_bytes as usize,
             roster_items_max: limits.roster_items,
+            // It leaves at once, and must find room beside all else that waits for a client that comes.
+            roster_bytes_max: u64::from(limits.outbox_bytes / ROSTER_OUTBOX_SHARE),
             roster_groups_max: ROSTER_GROUPS_MAX,
             roster_name_bytes_max: ROSTER_NAME_BYTES_MAX,
             requests_max: limits.subscription_requests,
@@ -168,6 +172,13 @@ impl Columns<'_> {
     /// Whether a session's connection is inside TLS.
     pub fn is_encrypted(&self, id: SessionId) -> bool {
         self.directory.get(id).is_some_and(|session| session.flags.has(SessionFlags::ENCRYPTED))
+    }
+
+    /// Like [`Self::send`], but not before what is held for the session; see [`Outboxes::append_in_turn`].
+    pub fn send_in_turn(&mut self, id: SessionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(session) = self.directory.get(id) {
+            self.outboxes.append_in_turn(session.conn, write);
+        }
     }
 
     /// Appends to a session's outbox; false if it has ended.

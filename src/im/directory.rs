@@ -14,7 +14,7 @@
 use crate::ids::{ConnId, SessionId, Table};
 use crate::im::blocks::Blocked;
 use crate::im::payloads::Payloads;
-use crate::im::session::{Available, Session, SessionFlags};
+use crate::im::session::{Available, Directed, Session, SessionFlags};
 use crate::jid::{Jid, JidRef};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -260,6 +260,34 @@ impl Directory {
         online.edges = edges.into_boxed_slice();
         for _ in 0..unused {
             self.disuse_name(name);
+        }
+    }
+
+    /// Sets a flag on every session of an account.
+    pub fn flag_all(&mut self, bare: &str, flag: SessionFlags) {
+        let ids: Vec<SessionId> = self.resources(bare).map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.flags.set(flag, true);
+            }
+        }
+    }
+
+    /// A contact has just heard that the available resources of an account are gone: of directed presence it need not
+    /// hear that again, unless it went to a resource that is connected and not available.
+    pub fn settle_directed(&mut self, account: &str, contact: &str) {
+        let ids: Vec<SessionId> =
+            self.resources(account).filter(|(_, session)| session.is_available()).map(|(id, _)| id).collect();
+        for id in ids {
+            let directed = self.sessions.get_mut(id).and_then(|session| session.directed.take());
+            let Some(Directed(mut list)) = directed.map(|directed| *directed) else { continue };
+            list.retain(|target| {
+                let told = self.find(target.as_ref()).and_then(|told| self.get(told));
+                target.as_ref().bare() != contact || told.is_some_and(|told| !told.is_available())
+            });
+            if let Some(session) = self.sessions.get_mut(id).filter(|_| !list.is_empty()) {
+                session.directed = Some(Box::new(Directed(list)));
+            }
         }
     }
 

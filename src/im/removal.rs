@@ -12,6 +12,7 @@
 use crate::im::accounts;
 use crate::im::columns::{Columns, Effect};
 use crate::im::roster::{self, Item};
+use crate::im::session::SessionFlags;
 use crate::im::stop::Stop;
 use crate::im::subscribing::Subscribing;
 use crate::im::subscription::State;
@@ -71,6 +72,7 @@ pub fn remove(columns: &mut Columns<'_>, account: JidRef<'_>) -> Result<(), Stop
         subscribing.part(account, contact.as_ref(), item)?;
     }
     subscribing.finish();
+    columns.directory.flag_all(account.as_str(), SessionFlags::GONE);
     columns.effects.push(Effect::AccountGone { bare: account.as_str().to_owned() });
     columns.goodbyes.forget(&account.to_owned());
     Ok(())

@@ -13,6 +13,7 @@ use crate::jid::JidRef;
 use crate::limits::ROSTER_REMOVALS_MAX;
 use crate::storage::keys::{Key, Parts, Table};
 use crate::storage::{Batch, Miss, Store, StoreFull};
+use crate::xml::escape_attr;
 
 /// The format of the rows here; the first byte of every one.
 const ROW_VERSION: u8 = 1;
@@ -51,6 +52,8 @@ pub struct Meta {
     pub items: u32,
     /// Requests that wait for their answer.
     pub requests: u32,
+    /// About as many bytes as all that is listed takes on the wire: it must fit an outbox.
+    pub bytes: u64,
 }
 
 impl Meta {
@@ -198,6 +201,8 @@ impl Change {
             self.meta.version += 1;
             item.version = self.meta.version;
         }
+        self.meta.bytes -= old.map_or(0, |old| shown_bytes(contact, old)).min(self.meta.bytes);
+        self.meta.bytes += shown_bytes(contact, item);
         self.batch.put(key(account, contact).as_bytes(), &encode(item));
     }
 
@@ -213,6 +218,7 @@ impl Change {
     pub fn delete(&mut self, account: JidRef<'_>, contact: &str, old: &Item) {
         self.batch.delete(key(account, contact).as_bytes());
         self.meta.items = self.meta.items.saturating_sub(1);
+        self.meta.bytes -= shown_bytes(contact, old).min(self.meta.bytes);
         if !old.listed {
             return;
         }
@@ -275,6 +281,21 @@ pub fn requests(store: &mut Store, account: JidRef<'_>) -> Result<Vec<(String, V
     Ok(requests)
 }
 
+/// What an item takes in a roster on the wire, escaped, with room for its attributes; nothing if it is not listed.
+fn shown_bytes(contact: &str, item: &Item) -> u64 {
+    if !item.listed {
+        return 0;
+    }
+    let mut out = b"<item jid='' name='' subscription='none' ask='subscribe' approved='true'></item>".to_vec();
+    escape_attr(contact, &mut out);
+    escape_attr(&item.name, &mut out);
+    for group in &item.groups {
+        out.extend_from_slice(b"<group></group>");
+        escape_attr(group, &mut out);
+    }
+    out.len() as u64
+}
+
 fn encode(item: &Item) -> Vec<u8> {
     let flags = u8::from(item.approved) | u8::from(item.listed) << 1;
     let mut row = vec![ROW_VERSION, item.state as u8, flags];
@@ -320,6 +341,7 @@ fn encode_meta(meta: Meta) -> Vec<u8> {
     for number in [meta.removals, meta.items, meta.requests] {
         row.extend(number.to_be_bytes());
     }
+    row.extend(meta.bytes.to_be_bytes());
     row
 }
 
@@ -333,6 +355,8 @@ fn decode_meta(row: &[u8]) -> Meta {
         removals: short(25),
         items: short(29),
         requests: short(33),
+        // Rows of before bytes were counted end here: what was there then is not counted.
+        bytes: long(37),
     }
 }
 

@@ -40,6 +40,9 @@ impl SessionFlags {
     /// It has asked for the roster with a version, and pushes tell it theirs (RFC 6121 §2.6).
     pub const VERSIONED: Self = Self(8);
 
+    /// Its account is no more, and it ends when that is on disk: what it says until then counts for nothing.
+    pub const GONE: Self = Self(32);
+
     /// Its connection is inside TLS.
     pub const ENCRYPTED: Self = Self(16);
 

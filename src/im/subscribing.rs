@@ -50,7 +50,11 @@ impl<'c, 'a> Subscribing<'c, 'a> {
     /// Notes in memory what the rosters say now. Nothing may miss after it.
     pub fn finish(self) {
         for (account, contact, subscribed) in self.edges {
-            self.columns.directory.set_subscribed(&account, &contact, subscribed);
+            let directory = &mut *self.columns.directory;
+            if directory.subscribed(&account, &contact).from && !subscribed.from {
+                directory.settle_directed(&account, &contact);
+            }
+            directory.set_subscribed(&account, &contact, subscribed);
         }
     }
 
@@ -126,12 +130,10 @@ impl<'c, 'a> Subscribing<'c, 'a> {
             if ask == Ask::Subscribe {
                 return self.note_request(user, contact, old.as_ref(), step.state, stanza);
             }
-            let is_request_only = before.state.is_asked() && ask == Ask::Unsubscribe;
-            if !is_request_only {
-                self.columns.send_to_flagged(user.as_str(), SessionFlags::INTERESTED, |_, out| {
-                    out.extend_from_slice(stanza);
-                });
-            }
+            // Of a request that is taken back, too (A.3.2): a client that shows it should stop.
+            self.columns.send_to_flagged(user.as_str(), SessionFlags::INTERESTED, |_, out| {
+                out.extend_from_slice(stanza);
+            });
             self.write(user, contact, old.as_ref(), Item { state: step.state, ..before.clone() })?;
             if before.state.subscribed().from && !step.state.subscribed().from {
                 self.columns.send_unavailable(user.as_str(), contact);
@@ -232,6 +234,9 @@ impl<'c, 'a> Subscribing<'c, 'a> {
             (_, false) if is_seen => change.put(user, contact.as_str(), old, &mut item),
             (_, false) => change.put_quietly(user, contact.as_str(), old.is_none(), &mut item),
         }
+        if item.listed && !before.listed && change.meta().bytes > self.columns.bounds.roster_bytes_max {
+            return Err(TOO_MANY_ITEMS.into());
+        }
         let meta = change.write(self.columns.store, user)?;
         if before.state.subscribed() != item.state.subscribed() {
             self.edges.push((user.as_str().to_owned(), contact.as_str().to_owned(), item.state.subscribed()));
@@ -261,7 +266,12 @@ impl<'c, 'a> Subscribing<'c, 'a> {
             return Err(TOO_MANY_ITEMS.into());
         }
         let mut item = Item { listed: true, name: name.to_owned(), groups: groups.to_vec(), ..before };
+        let bytes_before = change.meta().bytes;
         change.put(user, contact.as_str(), old.as_ref(), &mut item);
+        let bytes = change.meta().bytes;
+        if bytes > bytes_before && bytes > self.columns.bounds.roster_bytes_max {
+            return Err(TOO_MANY_ITEMS.into());
+        }
         let meta = change.write(self.columns.store, user)?;
         push(self.columns, user, contact.as_str(), Some(&item), meta);
         Ok(())
@@ -332,7 +342,7 @@ impl<'c, 'a> Subscribing<'c, 'a> {
 const TOO_MANY_ITEMS: Refusal = Refusal {
     condition: StanzaCondition::ResourceConstraint,
     error_type: Some(crate::stanza::ErrorType::Cancel),
-    text: Some("the roster has as many items as it may have"),
+    text: Some("the roster has as many items, or as many bytes, as it may have"),
     application: None,
 };
 

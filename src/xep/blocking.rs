@@ -95,8 +95,14 @@ fn block(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8>)
     for contact in partners(&new, request.to, columns) {
         if !before.matches(contact.as_ref()) {
             columns.send_unavailable(request.to.bare(), contact.as_ref());
+            columns.directory.settle_directed(request.to.bare(), contact.as_str());
         }
     }
+    let mut added = Blocked::default();
+    for jid in new {
+        added.add(jid);
+    }
+    columns.end_directed(request.to.bare(), &added);
     remember(request.to, columns, blocked);
     Ok(Outcome::Handled)
 }
@@ -133,7 +139,7 @@ fn partners(entries: &[Jid], account: JidRef<'_>, columns: &Columns<'_>) -> Vec<
             entry.domainpart() == contact.domainpart() && same_local && entry.resourcepart().is_none()
         })
     };
-    let contacts = columns.directory.contacts(account.bare()).filter(|contact| contact.subscribed.is_any());
+    let contacts = columns.directory.contacts(account.bare()).filter(|contact| contact.subscribed.from);
     contacts
         .filter(|contact| concerned(contact.bare))
         .map(|contact| JidRef::of_prepared(contact.bare).to_owned())

@@ -44,6 +44,9 @@ pub(crate) const END_POINT: [u8; 32] = [9; 32];
 /// PBKDF2 rounds of the test accounts: the least that is allowed, to be quick.
 const ITERATIONS: u32 = 4096;
 
+/// Bytes of a roster: a quarter of an outbox here, too.
+pub(crate) const ROSTER_BYTES_MAX: u64 = 64 * 1024;
+
 /// The server and its clients.
 pub(crate) struct Sim {
     pub(crate) core: Core,
@@ -181,7 +184,7 @@ pub(crate) fn settings() -> Settings {
         negotiation_timeout_ms: 30_000,
         partial_bytes_max: 1024 * 1024,
         resources_per_account_max: 4,
-        bounds: Bounds { directed_max: 8, ..Bounds::default() },
+        bounds: Bounds { directed_max: 8, roster_bytes_max: ROSTER_BYTES_MAX, ..Bounds::default() },
         registrations_per_hour: 3,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
