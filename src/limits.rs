@@ -190,8 +190,16 @@ pub const DISK_CACHE_BYTES: usize = 1024 * 1024;
 pub const DISK_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 /// Rounds of compaction; redb asks to be called until nothing moves.
 pub const COMPACT_ROUNDS_MAX: u32 = 16;
-/// Requests that may be out: a fetch and a commit, and room for one odd sender.
-pub const REQUESTS_MAX: usize = 4;
+/// Requests that may be out: a fetch and a commit, what a backup asks, and room for one odd sender.
+pub const REQUESTS_MAX: usize = 6;
+/// Rows that a backup reads at a time: what somebody else's request waits for. A fraction of a millisecond.
+pub const BACKUP_CHUNK_ROWS: u32 = 256;
+/// Changes that wait for the file of a backup; past it the backup is given up, since the server never waits for it.
+pub const BACKUP_BEHIND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Rows between two words about how far a backup is: some a second.
+pub const BACKUP_ROWS_PER_WORD: u64 = 10_000;
+/// Bytes after which what a backup has written is sent to the disk. A guess.
+pub const BACKUP_SYNC_BYTES: usize = 8 * 1024 * 1024;
 /// Tries to write the last generation before the process ends.
 pub const STOP_TRIES_MAX: u32 = 3;
 /// Most accounts that one page of a list holds.
@@ -208,6 +216,12 @@ pub const CONTROL_CONNECTIONS_MAX: usize = 8;
 pub const HOSTED_SHOWN_MAX: usize = 8;
 /// What the addresses of one page may take of the line, escapes included.
 pub const PAGE_BYTES_MAX: usize = 48 * 1024;
+/// How long a backup takes before a terminal is told how far it is, and how long between two words.
+pub const PROGRESS_AFTER_MS: u64 = 2_000;
+/// See [`PROGRESS_AFTER_MS`].
+pub const PROGRESS_EVERY_MS: u64 = 500;
+/// How long a server that makes a backup may say nothing: its disk may be slow.
+pub const BACKUP_SILENCE_S: u64 = 600;
 /// How long an answer may take: a change waits for the disk, which may be a slow memory card.
 pub const CALL_TIMEOUT_S: u64 = 60;
 
@@ -241,6 +255,7 @@ const _: () = assert!(TICK_BYTES_MAX <= WRITE_BUDGET_BYTES);
 const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_MAX);
 const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);
 const _: () = assert!(FETCH_BYTES_MAX <= FETCHED_BYTES_MAX);
+const _: () = assert!(BACKUP_CHUNK_ROWS <= FETCH_ROWS_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < CONTROL_LINE_BYTES_MAX);
 const _: () = assert!(FIN_WAIT_MS <= LINGER_MS);
 const _: () = assert!(LINGER_MS < SHUTDOWN_MS);

@@ -2,7 +2,7 @@
 
 use log::{Log, Metadata, Record};
 use std::error::Error;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use stonechat::boot::{Boot, LogRule};
 use stonechat::cli::{self, Listening, StandardInput, Surroundings};
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         args: std::env::args_os().collect(),
         out: &mut io::stdout(),
         err: &mut io::stderr(),
+        err_is_terminal: io::stderr().is_terminal(),
         passwords: &mut StandardInput,
         log_rule,
         serve,

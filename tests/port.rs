@@ -250,7 +250,7 @@ fn the_verbs_say_what_is_wrong() {
         (&["import"], 2, "needs a file"),
         (&["export"], 2, "needs a file"),
         (&["export", "a", "b"], 2, "takes no"),
-        (&["export", "--replace", "a"], 2, "belong to `import FILE`"),
+        (&["export", "--replace", "a"], 2, "belongs to `import FILE`"),
         (&["export", "none/a.xml"], 1, "none/a.xml.new"),
     ] {
         let (got, _, err) = folder.run(words);

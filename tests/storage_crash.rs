@@ -86,7 +86,7 @@ fn write_for_ever(path: &Path) -> ! {
     let mut engine = Disk::open(path, DiskOptions::default()).unwrap();
     let mut next = 1 + engine.get(b"last").unwrap().map_or(0, |row| u32::from_be_bytes(row.try_into().unwrap()));
     let (wake, woke) = mpsc::channel();
-    let wake = Box::new(move || wake.send(()).expect("the loop listens"));
+    let wake = std::sync::Arc::new(move || wake.send(()).expect("the loop listens"));
     let thread = Thread::spawn(Box::new(engine), wake).unwrap();
     let (mut store, mut woken) = (Store::default(), Woken::default());
     let mut waiting: Vec<(Ticket, u32)> = Vec::new();

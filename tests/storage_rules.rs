@@ -748,7 +748,7 @@ fn the_thread_serves_wakes_and_stops_only_when_all_is_on_disk() {
         let faults = Faults::none();
         let (wake, woke) = std::sync::mpsc::channel();
         let engine = Box::new(Faulty::new(engine, faults.clone()));
-        let wake = Box::new(move || wake.send(()).expect("the test listens"));
+        let wake = std::sync::Arc::new(move || wake.send(()).expect("the test listens"));
         let thread = stonechat::storage::Thread::spawn(engine, wake).unwrap();
         let (mut store, mut woken) = (Store::default(), Woken::default());
         store.begin();
@@ -779,7 +779,7 @@ fn a_thread_that_cannot_write_says_so_at_the_end() {
         let faults = Faults::none();
         faults.fill_disk(1000);
         let engine = Box::new(Faulty::new(engine, faults));
-        let thread = stonechat::storage::Thread::spawn(engine, Box::new(|| {})).unwrap();
+        let thread = stonechat::storage::Thread::spawn(engine, std::sync::Arc::new(|| {})).unwrap();
         let (mut store, mut woken) = (Store::default(), Woken::default());
         store.begin();
         store.put(b"k1", b"one").unwrap();

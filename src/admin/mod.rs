@@ -47,6 +47,9 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 pub enum Request {
     /// Something about accounts; [`execute`] answers it from the store.
     User(UserRequest),
+    /// A copy of the store, into the file that comes with the line; answered with [`Answer::Progress`], any number of them,
+    /// and [`Answer::BackedUp`].
+    Backup,
     /// How the server is; answered with [`Answer::Status`].
     Status,
     /// Certificates and log level again, as SIGHUP does.
@@ -129,6 +132,18 @@ pub enum Answer {
         localparts: Vec<String>,
         /// Whether to ask again, after the last one.
         more: bool,
+    },
+    /// How far a backup is: the answer is still to come.
+    Progress {
+        /// Rows copied.
+        rows: u64,
+        /// About how many there are.
+        total: u64,
+    },
+    /// The backup is whole, and on disk.
+    BackedUp {
+        /// Rows in it.
+        rows: u64,
     },
     /// How the server is.
     Status(Box<Status>),

@@ -65,6 +65,10 @@ struct AnswerLine {
     more: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
 }
 
 impl Drop for RequestLine {
@@ -111,6 +115,7 @@ impl Request {
             "motd" => Self::User(UserRequest::Motd { domain: wire.domain()?, text: Some(wire.text()?) }),
             "motd-clear" => Self::User(UserRequest::Motd { domain: wire.domain()?, text: None }),
             "user-list" => Self::User(UserRequest::List { domain: wire.domain()?, after: wire.after()? }),
+            "backup" => Self::Backup,
             "status" => Self::Status,
             "reload" => Self::Reload,
             "stop" => Self::Stop,
@@ -168,6 +173,7 @@ impl Request {
             Self::User(UserRequest::Motd { text: Some(_), .. }) => "motd",
             Self::User(UserRequest::Motd { text: None, .. }) => "motd-clear",
             Self::User(UserRequest::List { .. }) => "user-list",
+            Self::Backup => "backup",
             Self::Status => "status",
             Self::Reload => "reload",
             Self::Stop => "stop",
@@ -244,6 +250,8 @@ impl Answer {
                 wire.users = Some(localparts.clone());
                 wire.more = Some(*more);
             }
+            Self::Progress { rows, total } => (wire.rows, wire.total) = (Some(*rows), Some(*total)),
+            Self::BackedUp { rows } => wire.rows = Some(*rows),
             Self::Status(status) => wire.status = Some((**status).clone()),
             Self::Refused(refusal) => wire.refuse(refusal),
         }
@@ -274,6 +282,8 @@ impl Answer {
         }
         Ok(match wire {
             AnswerLine { users: Some(localparts), more, .. } => Self::Users { localparts, more: more.unwrap_or(false) },
+            AnswerLine { rows: Some(rows), total: Some(total), .. } => Self::Progress { rows, total },
+            AnswerLine { rows: Some(rows), .. } => Self::BackedUp { rows },
             AnswerLine { status: Some(status), .. } => Self::Status(Box::new(status)),
             _ => Self::Done,
         })

@@ -19,6 +19,8 @@ pub(super) enum Command {
     Check,
     User(UserCommand),
     Compact,
+    /// The file to write, and whether it may be there already.
+    Backup(PathBuf, bool),
     /// The file to write.
     Export(PathBuf),
     Import(ImportCommand),
@@ -120,8 +122,9 @@ pub(super) fn parse(args: &[OsString]) -> Result<Invocation, String> {
                 let path = PathBuf::from(path);
                 Command::Import(ImportCommand { path, is_prosody: from.is_some(), replaces })
             }
+            ["backup", path] if from.is_none() => Command::Backup(PathBuf::from(path), replaces),
             _ if from.is_some() || replaces => {
-                return Err("--from and --replace belong to `import FILE`".to_owned());
+                return Err("--from belongs to `import FILE`, --replace to it and to `backup FILE`".to_owned());
             }
             ["invite"] => Command::Invite(InviteCommand { name: None, domain, days: days.unwrap_or(INVITE_DAYS) }),
             ["invite", name] => {
@@ -149,6 +152,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["check"] => Command::Check,
         ["compact"] => Command::Compact,
         ["export", path] => Command::Export(PathBuf::from(path)),
+        ["backup"] => return Err("`backup` needs a file to write: backup store-2026-01-31.redb".to_owned()),
         ["export"] => return Err("`export` needs a file to write: export accounts.xml".to_owned()),
         ["import"] => {
             return Err(
@@ -163,7 +167,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["help", rest @ ..] => Command::Help(topic(rest)?),
         ["user", rest @ ..] => Command::User(user(rest)?),
         [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..]
-        | [verb @ ("export" | "import" | "invite" | "announce" | "motd"), _, extra, ..] => {
+        | [verb @ ("backup" | "export" | "import" | "invite" | "announce" | "motd"), _, extra, ..] => {
             return Err(format!("`{verb}` takes no {extra:?}"));
         }
         [verb, ..] => return Err(unknown(verb)),

@@ -8,6 +8,7 @@ pub(super) enum Topic {
     Check,
     User,
     Compact,
+    Backup,
     Export,
     Import,
     Invite,
@@ -20,11 +21,12 @@ pub(super) enum Topic {
 }
 
 /// Every verb.
-pub(super) const VERBS: [(&str, Topic); 13] = [
+pub(super) const VERBS: [(&str, Topic); 14] = [
     ("serve", Topic::Serve),
     ("check", Topic::Check),
     ("user", Topic::User),
     ("compact", Topic::Compact),
+    ("backup", Topic::Backup),
     ("export", Topic::Export),
     ("import", Topic::Import),
     ("invite", Topic::Invite),
@@ -46,6 +48,7 @@ pub(super) fn text(topic: Topic) -> String {
             ("stonechat user add|passwd|del|disable|enable ADDRESS\n       stonechat user list [DOMAIN]", USER)
         }
         Topic::Compact => ("stonechat compact", COMPACT),
+        Topic::Backup => ("stonechat backup [--replace] FILE", BACKUP),
         Topic::Export => ("stonechat export FILE", EXPORT),
         Topic::Import => (
             "stonechat import [--replace] FILE\n       stonechat import [--replace] --from prosody FOLDER|FILE",
@@ -76,6 +79,7 @@ Verbs:
   user disable ADDRESS   Let an account log in no more; user enable ADDRESS lets it again.
   user list [DOMAIN]     List the accounts of a domain, or of all.
   compact                Give unused room in the data file back. Only while the server does not run.
+  backup FILE            Copy the whole store, while the server runs or while it does not.
   export FILE            Write all accounts into a file that other servers can read (XEP-0227).
   import FILE            Take accounts over from such a file, or --from prosody FOLDER.
   invite [NAME]          Print a link with which somebody can make an account.
@@ -136,6 +140,18 @@ keys derived from it are.
 const COMPACT: &str = "\
 Rewrites the data file so that it takes no more room than what is in it: the file by itself never
 shrinks. Only while the server does not run. Needs some free room beside the file.";
+
+const BACKUP: &str = "\
+Copies the whole store into FILE, which can be put in the place of store.redb. Works while the
+server runs, without anybody waiting for it, and while it does not.
+
+The copy is the store as it was at one moment near the end of the backup: everything that was
+acknowledged before the backup began is in it, and every change whole or not at all.
+
+FILE must not be there yet, unless --replace is given. It appears when it is whole and on disk, and
+is for its owner only (mode 0600): whoever has it has the keys of all accounts. While it is written
+it is FILE.new. A backup that fails leaves nothing behind. Certificates and the configuration are
+not in it.";
 
 const EXPORT: &str = "\
 Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private

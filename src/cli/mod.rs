@@ -1,7 +1,7 @@
 //! The command line: what was asked, on which data folder, and how it ended.
 //!
 //! ```text
-//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · export · import · invite · announce · motd · status · reload · stop
+//! args ──parse──▶ Invocation ──▶ serve · check · user · compact · backup · export · import · invite · announce · motd · status · reload · stop
 //!                                  │        verbs: socket of a running server, else the store itself
 //!                                  ▼
 //!                                boot, then the server
@@ -12,12 +12,14 @@
 //! arguments, which every user of the machine can read.
 
 mod args;
+mod backup;
 mod greeting;
 mod help;
 mod offline;
 mod password;
 mod port;
 mod verbs;
+mod whole_file;
 
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,8 @@ pub struct Surroundings<'a> {
     pub out: &'a mut dyn Write,
     /// For everything else.
     pub err: &'a mut dyn Write,
+    /// Whether somebody looks at that while it is written.
+    pub err_is_terminal: bool,
     /// Where passwords come from.
     pub passwords: &'a mut dyn Passwords,
     /// Who decides how much is logged.
@@ -105,6 +109,7 @@ pub fn run(around: &mut Surroundings<'_>) -> Exit {
         Command::Check => verbs::check(around, &config),
         Command::User(user) => verbs::user(around, &config, user),
         Command::Compact => verbs::compact(around, &config),
+        Command::Backup(path, replaces) => backup::backup(around, &config, &path, replaces),
         Command::Export(path) => port::export(around, &config, &path),
         Command::Import(import) => port::import(around, &config, &import),
         Command::Invite(invite) => verbs::invite(around, &config, invite),

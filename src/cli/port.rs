@@ -2,6 +2,7 @@
 
 use super::args::ImportCommand;
 use super::verbs::{Outcome, end};
+use super::whole_file::WholeFile;
 use super::{Exit, Surroundings, offline, say};
 use crate::boot::{self, BootError};
 use crate::config::Config;
@@ -12,9 +13,8 @@ use crate::random::Random;
 use crate::sasl::{self, ScramHash};
 use crate::storage::{Disk, StoreError, offline as engine};
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io::BufWriter;
+use std::path::Path;
 
 /// The name of Prosody's database in its data folder.
 const PROSODY_DATABASE: &str = "prosody.sqlite";
@@ -27,29 +27,17 @@ pub(super) fn export(around: &mut Surroundings<'_>, config: &Config, path: &Path
 
 fn export_to(around: &mut Surroundings<'_>, config: &Config, path: &Path) -> Outcome {
     let mut store = open(around, config, "export")?;
-    let new = with_end(path, ".new");
-    let result = write_new(around, &mut store, &new).and_then(|count| {
-        publish(&new, path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(count)
-    });
-    match result {
-        Ok(count) => {
-            say(around.out, &format!("{count} accounts written to {}", path.display()));
-            Ok(())
-        }
-        Err(why) => {
-            // Half a file is of no use, and holds keys.
-            let _ = fs::remove_file(&new);
-            Err(why)
-        }
-    }
+    let whole = WholeFile::begin(path)?;
+    let count = write_new(around, &mut store, &whole)?;
+    whole.publish()?;
+    say(around.out, &format!("{count} accounts written to {}", path.display()));
+    Ok(())
 }
 
-/// Writes the whole file, down to the disk.
-fn write_new(around: &mut Surroundings<'_>, store: &mut Disk, new: &Path) -> Result<u64, String> {
-    let of_file = |error: std::io::Error| format!("{}: {error}", new.display());
-    let file = private_file(new).map_err(of_file)?;
-    let mut writer = pie::Writer::new(BufWriter::new(file)).map_err(of_file)?;
+/// Writes the whole file.
+fn write_new(around: &mut Surroundings<'_>, store: &mut Disk, whole: &WholeFile) -> Result<u64, String> {
+    let of_file = |error: std::io::Error| format!("{}: {error}", whole.new_path().display());
+    let mut writer = pie::Writer::new(BufWriter::new(whole.file())).map_err(of_file)?;
     let mut export = Export::new(store).map_err(|error| error.to_string())?;
     let mut count = 0;
     let err = &mut *around.err;
@@ -58,34 +46,9 @@ fn write_new(around: &mut Surroundings<'_>, store: &mut Disk, new: &Path) -> Res
         writer.add(&person).map_err(of_file)?;
         count += 1;
     }
-    let file = writer.end().and_then(|buffer| buffer.into_inner().map_err(|error| error.into_error()));
-    file.and_then(|file| file.sync_all()).map_err(of_file)?;
+    let ended = writer.end().and_then(|buffer| buffer.into_inner().map_err(|error| error.into_error()));
+    ended.map_err(of_file)?;
     Ok(count)
-}
-
-/// A new file for its owner only; one that a crash left is gone.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// Gives a whole file its name, and has the name on disk.
-fn publish(new: &Path, path: &Path) -> std::io::Result<()> {
-    fs::rename(new, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(end);
-    path.into()
 }
 
 /// Opens the store for `verb`, if no server has it.

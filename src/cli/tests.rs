@@ -94,6 +94,7 @@ fn run_args(args: Vec<OsString>, password: &str, serve: Serve) -> Ran {
         args,
         out: &mut out,
         err: &mut err,
+        err_is_terminal: false,
         passwords: &mut Typed(password.to_owned()),
         log_rule: LogRule::Environment,
         serve,
@@ -164,8 +165,7 @@ fn arguments_name_a_verb() {
 
 #[test]
 fn wrong_arguments_say_what_is_right() {
-    let verbs =
-        "there are serve, check, user, compact, export, import, invite, announce, motd, status, reload, stop, help";
+    let verbs = "there are serve, check, user, compact, backup, export, import, invite, announce, motd, status, reload, stop, help";
     let rows = [
         ("sevre", format!("there is no verb \"sevre\"; {verbs}")),
         ("help me", format!("there is no verb \"me\"; {verbs}")),
@@ -177,7 +177,7 @@ fn wrong_arguments_say_what_is_right() {
         ("--config", "--config needs a file: --config stonechat.toml".into()),
         ("-c a -c b", "--config is there twice".into()),
         ("import --from ejabberd x", "--from needs the server that the data comes from: --from prosody".into()),
-        ("stop --replace", "--from and --replace belong to `import FILE`".into()),
+        ("stop --replace", "--from belongs to `import FILE`, --replace to it and to `backup FILE`".into()),
         ("import a b", "`import` takes no \"b\"".into()),
         ("--force", "invalid option '--force'".into()),
         (

@@ -260,6 +260,8 @@ fn running(around: &mut Surroundings<'_>, config: &Config, request: &Request) ->
 fn unexpected(answer: Answer) -> String {
     match answer {
         Answer::Refused(refusal) => refusal.to_string(),
-        Answer::Done | Answer::Users { .. } | Answer::Status(_) => "the server answered something else".to_owned(),
+        Answer::Done | Answer::Users { .. } | Answer::Progress { .. } | Answer::BackedUp { .. } | Answer::Status(_) => {
+            "the server answered something else".to_owned()
+        }
     }
 }

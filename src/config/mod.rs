@@ -182,6 +182,11 @@ pub struct StorageConfig {
 }
 
 impl Config {
+    /// Room that a backup leaves on its disk: if it is the store's own, commits never find it full because of a backup.
+    pub fn backup_spare_bytes(&self) -> u64 {
+        self.storage.reserve_bytes.saturating_add(self.limits.overlay_bytes.saturating_mul(2))
+    }
+
     /// Looks in the usual places, `named` (from `--config`) first, and reads the first file that is there.
     ///
     /// # Errors

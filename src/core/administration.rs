@@ -61,7 +61,11 @@ impl Core {
                         self.undo_request();
                         Ticket::NONE
                     }
-                    Answer::Users { .. } | Answer::Status(_) | Answer::Refused(_) => self.undo_request(),
+                    Answer::Users { .. }
+                    | Answer::Progress { .. }
+                    | Answer::BackedUp { .. }
+                    | Answer::Status(_)
+                    | Answer::Refused(_) => self.undo_request(),
                 };
                 if answer == Answer::Done {
                     // What contacts hear of it waits like the answer.

@@ -1,4 +1,5 @@
-//! The control socket: a Unix socket in the data folder, one request line, one answer line.
+//! The control socket: a Unix socket in the data folder, one request line, one answer line (before it, for a backup, lines
+//! that say how far it is).
 //!
 //! Only the folder's owner can reach it (mode 0600 in a folder of mode 0700). A handful of callers at
 //! the same time, each with a bounded line and a bounded time.
@@ -12,9 +13,12 @@ use crate::clock::Now;
 use crate::reactor::token::Source;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use slab::Slab;
 use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +38,11 @@ struct Caller {
     number: u64,
     socket: UnixStream,
     line: Vec<u8>,
+    /// A file that came with it.
+    file: Option<OwnedFd>,
     answer: Vec<u8>,
+    /// Whether the answer is whole: the caller goes when it has left.
+    is_answered: bool,
     deadline_ms: u64,
 }
 
@@ -102,7 +110,15 @@ impl Server {
             let deadline_ms = now.mono_ms + CONTROL_TIMEOUT_S * 1000;
             let number = control.next_number;
             control.next_number += 1;
-            entry.insert(Caller { number, socket, line: Vec::new(), answer: Vec::new(), deadline_ms });
+            entry.insert(Caller {
+                number,
+                socket,
+                line: Vec::new(),
+                file: None,
+                answer: Vec::new(),
+                is_answered: false,
+                deadline_ms,
+            });
         }
     }
 
@@ -117,19 +133,21 @@ impl Server {
             Ok(Some(line)) => {
                 // From here on the time is the disk's.
                 caller.deadline_ms = u64::MAX;
-                let number = caller.number;
-                self.control_request(number, &line, now);
+                let (number, file) = (caller.number, caller.file.take());
+                self.control_request(number, &line, file, now);
             }
             Err(_) => {
-                control.callers.remove(at);
+                let gone = control.callers.remove(at);
+                self.caller_gone(gone.number);
             }
         }
     }
 
-    fn control_request(&mut self, caller: u64, line: &[u8], now: Now) {
+    fn control_request(&mut self, caller: u64, line: &[u8], file: Option<OwnedFd>, now: Now) {
         let answer = match Request::parse(line) {
             Err(refusal) => Answer::Refused(refusal),
             Ok(Request::User(request)) => return self.core.administer(caller, request, now),
+            Ok(Request::Backup) => return self.begin_backup(caller, file),
             Ok(Request::Status) => Answer::Status(Box::new(self.status(now))),
             Ok(Request::Reload) => match self.reload_certificates() {
                 Ok(()) => Answer::Done,
@@ -164,15 +182,26 @@ impl Server {
         }
     }
 
-    fn control_answer(&mut self, number: u64, answer: &Answer) {
-        let Some(control) = &mut self.control else { return };
+    pub(super) fn control_answer(&mut self, number: u64, answer: &Answer) {
         let now = self.clock.now();
-        let caller = control.callers.iter_mut().find(|(_, caller)| caller.number == number);
-        if let Some((at, caller)) = caller {
-            caller.answer = answer.to_line();
-            caller.deadline_ms = now.mono_ms + CONTROL_TIMEOUT_S * 1000;
+        let Some((at, caller)) = self.caller(number) else { return };
+        caller.answer.extend(answer.to_line());
+        caller.is_answered = true;
+        caller.deadline_ms = now.mono_ms + CONTROL_TIMEOUT_S * 1000;
+        self.control_write(at);
+    }
+
+    /// A line before the answer; left out while the one before has not left.
+    pub(super) fn control_word(&mut self, number: u64, word: &Answer) {
+        let Some((at, caller)) = self.caller(number) else { return };
+        if caller.answer.is_empty() {
+            caller.answer = word.to_line();
             self.control_write(at);
         }
+    }
+
+    fn caller(&mut self, number: u64) -> Option<(usize, &mut Caller)> {
+        self.control.as_mut()?.callers.iter_mut().find(|(_, caller)| caller.number == number)
     }
 
     fn control_write(&mut self, at: usize) {
@@ -182,10 +211,16 @@ impl Server {
             match caller.socket.write(&caller.answer) {
                 Ok(count) => drop(caller.answer.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => break,
+                Err(_) => {
+                    caller.is_answered = true;
+                    break;
+                }
             }
         }
-        control.callers.remove(at);
+        if caller.is_answered {
+            let gone = control.callers.remove(at);
+            self.caller_gone(gone.number);
+        }
     }
 
     /// Callers that take too long are let go.
@@ -204,7 +239,7 @@ impl Server {
 fn read_line(caller: &mut Caller) -> io::Result<Option<Vec<u8>>> {
     let mut chunk = [0; 4096];
     loop {
-        match caller.socket.read(&mut chunk) {
+        match receive(&caller.socket, &mut chunk, &mut caller.file) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => caller.line.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
@@ -217,4 +252,19 @@ fn read_line(caller: &mut Caller) -> io::Result<Option<Vec<u8>>> {
             return Ok(Some(std::mem::take(&mut caller.line)));
         }
     }
+}
+
+/// Reads from a socket; a file that comes along is kept, a further one closed.
+fn receive(socket: &UnixStream, chunk: &mut [u8], file: &mut Option<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket, &mut [IoSliceMut::new(chunk)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            for new in files {
+                file.get_or_insert(new);
+            }
+        }
+    }
+    Ok(received.bytes)
 }

@@ -16,6 +16,7 @@
 //! sockets, time, threads and the core together; what happens is decided in `core`.
 
 mod accept;
+mod backup;
 mod control;
 mod hasher;
 mod link;
@@ -92,6 +93,9 @@ pub struct Server {
     requests: Vec<storage::Request>,
     hasher: Hasher,
     control: Option<Control>,
+    backup: Option<backup::Running>,
+    /// Room that a backup leaves on its disk, which may be the store's.
+    backup_spare_bytes: u64,
     signals: Option<Signals>,
     reload: Reload,
     handle: Handle,
@@ -250,6 +254,7 @@ impl Server {
         while let Some((conn, outcome)) = self.hasher.outcome() {
             self.core.hashed(conn, outcome, now);
         }
+        self.go_on_with_backup();
         if self.handle.stop.load(Ordering::Acquire) {
             self.begin_shutdown(now);
         }

@@ -10,13 +10,20 @@
 //! Quick repair is on: it costs a commit its second fsync, and makes the open after a crash read a few
 //! pages instead of the whole file.
 
+mod copy;
+
+pub(super) use copy::DiskCopy;
+
 use super::flight::retry_ms;
 use super::keys::{Key, Table};
 use super::lock::{LockFile, private};
 use super::{Batch, Engine, FETCH_BYTES_MAX, KeyRange, Row, Rows, StoreError};
 use crate::clock::Clock;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _,
+    TableDefinition,
+};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -272,6 +279,10 @@ impl Engine for Disk {
         })?;
         self.failures = 0;
         Ok(())
+    }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        self.with_database(|database| Ok(database.begin_read()?.open_table(ROWS)?.len()?))
     }
 }
 

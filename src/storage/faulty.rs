@@ -78,4 +78,8 @@ impl<E: Engine> Engine for Faulty<E> {
         }
         Ok(())
     }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        self.engine.count()
+    }
 }

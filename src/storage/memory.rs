@@ -32,6 +32,10 @@ impl Engine for Memory {
         }
         Ok(())
     }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        Ok(self.rows.len() as u64)
+    }
 }
 
 impl Memory {

@@ -12,6 +12,7 @@
 //! the store in the order in which the engine finished the work: that is what makes a generation
 //! leave the overlay only after a new read can see it.
 
+mod backup;
 mod batch;
 mod disk;
 mod error;
@@ -26,6 +27,7 @@ mod range;
 mod store;
 mod thread;
 
+pub use backup::{Backup, copy_to};
 pub use batch::Batch;
 pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
 pub use error::StoreError;
@@ -66,6 +68,13 @@ pub trait Engine: Send {
     /// in part. Committing the same batch again is right in both cases.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// How many rows there are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::fetch`].
+    fn count(&mut self) -> Result<u64, StoreError>;
+
     /// Reads one row.
     ///
     /// # Errors
@@ -92,6 +101,10 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         (**self).commit(batch)
+    }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        (**self).count()
     }
 }
 

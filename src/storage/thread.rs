@@ -2,23 +2,48 @@
 //!
 //! ```text
 //! loop ──Request──▶ bounded channel ──▶ Engine ──Completion──▶ channel ──▶ wake ──▶ loop
+//!                         ▲ chunks                └──Piece──▶ copier, while a backup is made
 //! ```
 //!
 //! A thread of its own because a page that is not cached, and every fsync, costs milliseconds on a
 //! memory card. A [`Store`] has at most one fetch and one commit out, so the channels never fill.
 
+use super::backup::{self, Backup, Tap};
 use super::{Completion, Engine, Request, Store, StoreError, Woken, serve};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::limits::{REQUESTS_MAX, STOP_TRIES_MAX};
 
-/// The handle of the storage thread, kept by the loop.
+/// What the thread is asked to do.
 #[derive(Debug)]
+pub(super) enum Work {
+    /// What the loop asks.
+    Serve(Request),
+    /// A backup begins.
+    Tap(Tap),
+    /// How many rows there are.
+    Count(Sender<Result<u64, StoreError>>),
+    /// The backup wants its next rows.
+    Chunk,
+    /// Everything is done.
+    Stop,
+}
+
+/// The handle of the storage thread, kept by the loop.
 pub struct Thread {
-    requests: SyncSender<Request>,
+    requests: SyncSender<Work>,
     completions: Receiver<Completion>,
     thread: JoinHandle<()>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thread").field("thread", &self.thread).finish_non_exhaustive()
+    }
 }
 
 impl Thread {
@@ -27,21 +52,15 @@ impl Thread {
     /// # Errors
     ///
     /// [`StoreError::Io`] if the system has no thread to give.
-    pub fn spawn(mut engine: Box<dyn Engine>, wake: Box<dyn Fn() + Send>) -> Result<Self, StoreError> {
-        let (requests, inbox) = sync_channel::<Request>(REQUESTS_MAX);
+    pub fn spawn(mut engine: Box<dyn Engine>, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StoreError> {
+        let (requests, inbox) = sync_channel(REQUESTS_MAX);
         let (outbox, completions) = sync_channel(REQUESTS_MAX);
-        let work = move || {
-            while let Ok(request) = inbox.recv() {
-                if outbox.send(serve(&mut *engine, request)).is_err() {
-                    return;
-                }
-                wake();
-            }
-        };
+        let call = wake.clone();
+        let work = move || work(&mut *engine, &inbox, &outbox, &*call);
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work).map_err(|error| {
             StoreError::Io { kind: error.kind(), detail: format!("starting the storage thread: {error}") }
         })?;
-        Ok(Self { requests, completions, thread })
+        Ok(Self { requests, completions, thread, wake })
     }
 
     /// Hands over a request without waiting.
@@ -50,9 +69,19 @@ impl Thread {
     ///
     /// [`StoreError::Stopped`] if the thread is gone or more is out than one store ever has.
     pub fn send(&self, request: Request) -> Result<(), StoreError> {
-        self.requests.try_send(request).map_err(|error| match error {
+        self.requests.try_send(Work::Serve(request)).map_err(|error| match error {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => StoreError::Stopped,
         })
+    }
+
+    /// Begins to copy the whole store into `file`, which is empty and open for reading and writing. `spare_bytes` of its
+    /// disk are left free. Everything else goes on; one copy at a time, or the first ends.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the system has no thread to give.
+    pub fn back_up(&self, file: File, spare_bytes: u64) -> Result<Backup, StoreError> {
+        backup::start(file, spare_bytes, self.requests.clone(), self.wake.clone())
     }
 
     /// What is done, if anything is.
@@ -69,7 +98,8 @@ impl Thread {
     /// The fault that kept the last writes off the disk, after a few tries.
     pub fn stop(self, store: &mut Store, woken: &mut Woken) -> Result<(), StoreError> {
         let flushed = self.flush(store, woken);
-        drop(self.requests);
+        // Said, and not only hung up: a backup that is being made can send requests too. It ends with the thread.
+        let _gone = self.requests.send(Work::Stop);
         self.thread.join().map_err(|_| StoreError::Stopped)?;
         flushed
     }
@@ -90,5 +120,34 @@ impl Thread {
             }
         }
         Ok(())
+    }
+}
+
+/// The thread's life.
+fn work(engine: &mut dyn Engine, inbox: &Receiver<Work>, outbox: &SyncSender<Completion>, wake: &dyn Fn()) {
+    let mut tap: Option<Tap> = None;
+    while let Ok(work) = inbox.recv() {
+        match work {
+            Work::Serve(request) => {
+                let commit = match &request {
+                    Request::Commit { batch, .. } if tap.is_some() => Some(batch.clone()),
+                    Request::Commit { .. } | Request::Fetch(_) => None,
+                };
+                let completion = serve(engine, request);
+                if let Some(commit) = commit {
+                    tap.take_if(|tap| !tap.committed(&commit, &completion));
+                }
+                if outbox.send(completion).is_err() {
+                    return;
+                }
+                wake();
+            }
+            Work::Tap(new) => tap = Some(new),
+            Work::Count(to) => {
+                let _left = to.send(engine.count());
+            }
+            Work::Chunk => drop(tap.take_if(|tap| !tap.next_chunk(engine))),
+            Work::Stop => return,
+        }
     }
 }
