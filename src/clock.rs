@@ -39,6 +39,11 @@ impl Clock {
         Self::default()
     }
 
+    /// Microseconds since the process started, to measure with.
+    pub fn mono_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Both readings.
     #[allow(clippy::disallowed_methods)] // This is the one place.
     pub fn now(&self) -> Now {

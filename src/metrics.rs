@@ -37,11 +37,13 @@ pub struct Metrics {
     pub parked: u64,
     /// Logins turned away because too many passwords wait to be hashed.
     pub hash_refused: u64,
+    /// The longest round of the loop, from the events it woke for to its next wait, in microseconds.
+    pub tick_longest_us: u64,
 }
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 16] {
+    pub fn named(&self) -> [(&'static str, u64); 17] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -59,6 +61,7 @@ impl Metrics {
             ("slow_readers", self.slow_readers),
             ("parked", self.parked),
             ("hash_refused", self.hash_refused),
+            ("tick_longest_us", self.tick_longest_us),
         ]
     }
 }

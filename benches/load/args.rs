@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
+use crate::echo::Kind;
 use crate::plan::{Dialect, Mechanism};
 
 /// `--help`.
@@ -16,27 +17,37 @@ The bundled load test: many XMPP clients in one cheap event loop, against a serv
 
 Scenarios (all of them when none is named):
     idle         memory and processor time of sessions that do nothing, with presence and contacts
-    login        login and logout, over and over, for each SASL mechanism
-    handshake    STARTTLS and TLS, then cut, over and over
+    login        login and logout, one after the other, for each SASL mechanism
+    storm        the same, many at the same time, by full handshakes and by tickets
+    handshake    STARTTLS and TLS, then cut, over and over; beside a rustls echo
     chat         messages between pairs: latency, throughput, nothing lost, doubled or reordered;
                  beside a plain TCP echo and a rustls echo
+    presence     broadcasts to 20 and 200 contacts who are online; beside one TLS write of that size
+    roster       contact lists of 20 and 200 fetched whole, and with the version that the client has
+    offline      messages kept for who is away, and replayed
+    mixed        a day of a chat service in a minute: logins, away, chat, presence, lost connections
+    slow         sessions that do not read, among others that talk
+    reconnect    all sessions cut at once: time until all are back, latency of the untouched
     exhaust      more connections than the server has descriptors (only with a server started here)
 
 What is measured:
     --quick                  everything small: under a minute
     --budgets                the budgets only, as a table; exit code 1 when one is missed
-    --dialect NAME           rfc6120, xep0035, direct or plain; may be repeated (default: all)
-    --mechanism NAME         PLAIN, SCRAM-SHA-1 or SCRAM-SHA-256; may be repeated (default: all, where it matters)
-    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 1000); repeated, idle
+    --dialect NAME           rfc6120, xep0035, direct or plain; may be repeated (default: all;
+                             quick: rfc6120 and xep0035)
+    --mechanism NAME         PLAIN, SCRAM-SHA-1, SCRAM-SHA-256 or EXTERNAL; may be
+                             repeated (default: all, where it matters; quick: PLAIN and SCRAM-SHA-256)
+    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 500); repeated, idle
                              looks at each number while they become more
     --contacts N             mutual contacts of each of these sessions' accounts, all of them in the crowd
                              (default: 20)
     --concurrency N          connections that log in at the same time (default: 50)
-    --seconds N              length of each measurement (default: 5; quick: 0.7)
+    --seconds N              length of each measurement (default: 5; quick: 0.3)
     --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
                              first and the last combination)
     --window N               messages under way for each pair; may be repeated (default: 1 and 10)
     --size N                 bytes of a message's frame; may be repeated (default: 300)
+    --report FILE            writes tables and plots as one HTML file
     --accounts N             accounts to spread sessions over (default: 200; quick: 20)
 
 Which server (without --target: the release build of Stonechat, with a fresh data folder, killed at the end):
@@ -47,7 +58,8 @@ Which server (without --target: the release build of Stonechat, with a fresh dat
     --server-pid PID         its process, to measure it; may be repeated
     --users PREFIX           its accounts without contacts are PREFIX0, PREFIX1, … (default: user)
     --friends PREFIX         its accounts with contacts (default: friend)
-    --write-accounts FILE    writes both kinds as XML (XEP-0227) for its import, and does nothing else
+    --write-accounts FILE    writes both kinds as XML (XEP-0227) for its import, and does nothing else;
+    --clear-passwords        with passwords in it and not SCRAM keys, for servers that know no others
     --password TEXT          the password of every account (default: secret)
 ";
 
@@ -56,17 +68,31 @@ Which server (without --target: the release build of Stonechat, with a fresh dat
 pub(crate) enum Scenario {
     Idle,
     Login,
+    Storm,
     Handshake,
     Chat,
+    Presence,
+    Roster,
+    Offline,
+    Mixed,
+    Slow,
+    Reconnect,
     Exhaust,
 }
 
 impl Scenario {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 12] = [
         ("idle", Self::Idle),
         ("login", Self::Login),
+        ("storm", Self::Storm),
         ("handshake", Self::Handshake),
         ("chat", Self::Chat),
+        ("presence", Self::Presence),
+        ("roster", Self::Roster),
+        ("offline", Self::Offline),
+        ("mixed", Self::Mixed),
+        ("slow", Self::Slow),
+        ("reconnect", Self::Reconnect),
         ("exhaust", Self::Exhaust),
     ];
 }
@@ -76,6 +102,7 @@ impl Scenario {
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) quick: bool,
+    pub(crate) clear_passwords: bool,
     pub(crate) budgets: bool,
     pub(crate) dialects: Vec<Dialect>,
     pub(crate) mechanisms: Vec<Mechanism>,
@@ -90,6 +117,7 @@ pub(crate) struct Options {
     pub(crate) sizes: Vec<usize>,
     pub(crate) accounts: u32,
     pub(crate) server: PathBuf,
+    pub(crate) report: Option<PathBuf>,
     pub(crate) target: Option<SocketAddr>,
     pub(crate) direct_target: Option<SocketAddr>,
     pub(crate) domain: String,
@@ -105,8 +133,8 @@ pub(crate) enum Command {
     Run(Box<Options>),
     /// Only writes the accounts.
     WriteAccounts(Box<Options>, PathBuf),
-    /// This process is an echo server; in TLS or not.
-    Echo(bool),
+    /// This process is an echo server.
+    Echo(Kind),
     Help,
 }
 
@@ -119,7 +147,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Value(name) => options.scenarios.push(pick(&name.string()?, &Scenario::ALL)?),
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("bench") => {} // `cargo bench` says so.
-            Long("echo-server") => return Ok(Command::Echo(parser.value()? == "tls")),
+            Long("echo-server") => {
+                let name = parser.value()?.string()?;
+                return Kind::named(&name).map(Command::Echo).ok_or_else(|| format!("no echo {name:?}").into());
+            }
             Long("quick") => options.quick = true,
             Long("budgets") => options.budgets = true,
             Long("dialect") => {
@@ -140,11 +171,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Long("size") => options.sizes.push(parser.value()?.parse()?),
             Long("server") => options.server = parser.value()?.into(),
             Long("target") => options.target = Some(address(&parser.value()?.string()?)?),
+            Long("report") => options.report = Some(parser.value()?.into()),
             Long("direct-target") => options.direct_target = Some(address(&parser.value()?.string()?)?),
             Long("domain") => options.domain = parser.value()?.string()?,
             Long("server-pid") => options.pids.push(parser.value()?.parse()?),
             Long("users") => options.users = parser.value()?.string()?,
             Long("friends") => options.friends = parser.value()?.string()?,
+            Long("clear-passwords") => options.clear_passwords = true,
             Long("write-accounts") => accounts_file = Some(PathBuf::from(parser.value()?)),
             Long("password") => options.password = parser.value()?.string()?,
             other => return Err(other.unexpected()),
@@ -152,10 +185,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     }
     let quick = options.quick;
     if options.sessions.is_empty() {
-        options.sessions.push(if quick { 1_000 } else { 10_000 });
+        options.sessions.push(if quick { 500 } else { 10_000 });
     }
     options.sessions.sort_unstable();
-    options.measure_ms = (seconds.unwrap_or(if quick { 0.7 } else { 5.0 }) * 1000.0) as u64;
+    options.measure_ms = (seconds.unwrap_or(if quick { 0.3 } else { 5.0 }) * 1000.0) as u64;
     options.accounts = accounts.unwrap_or(if quick { 20 } else { 200 });
     fill(&mut options);
     let options = Box::new(options);
@@ -169,6 +202,7 @@ fn empty() -> Options {
     Options {
         scenarios: Vec::new(),
         quick: false,
+        clear_passwords: false,
         budgets: false,
         dialects: Vec::new(),
         mechanisms: Vec::new(),
@@ -181,6 +215,7 @@ fn empty() -> Options {
         sizes: Vec::new(),
         accounts: 0,
         server: env!("CARGO_BIN_EXE_stonechat").into(),
+        report: None,
         target: None,
         direct_target: None,
         domain: "bench.local".to_owned(),
@@ -199,8 +234,10 @@ fn fill(options: &mut Options) {
         }
     }
     or(&mut options.scenarios, &Scenario::ALL.map(|(_, scenario)| scenario));
-    or(&mut options.dialects, &Dialect::XMPP);
-    or(&mut options.mechanisms, &Mechanism::ALL);
+    let quick = options.quick && !options.budgets;
+    or(&mut options.dialects, if quick { &Dialect::XMPP[..2] } else { &Dialect::XMPP });
+    let two = [Mechanism::Plain, Mechanism::ScramSha256];
+    or(&mut options.mechanisms, if quick { &two } else { &Mechanism::ALL });
     or(&mut options.pairs, &[1, 100]);
     or(&mut options.windows, &[1, 10]);
     or(&mut options.sizes, &[300]);

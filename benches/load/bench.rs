@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,14 +10,18 @@ use rustls::pki_types::ServerName;
 
 use crate::args::Options;
 use crate::clock::{MS_NS, SECOND_NS};
+use crate::crowd::{self, Member, Shortfall};
+use crate::limits::Arithmetic;
 use crate::plan::{Dialect, Goal, Mechanism, Plan};
-use crate::population::Population;
+use crate::population::{Circle, Population};
 use crate::process::{self, Memory};
 use crate::report::{Report, Row};
 use crate::server::{self, Server};
 use crate::swarm::{Driver, Event, Stop, Swarm};
 use crate::tls;
 
+/// Longest ramp and longest departure.
+const PHASE_S: u64 = 300;
 /// Above this share of one core the generator, not the server, may set the pace.
 const GENERATOR_BUSY: f64 = 0.9;
 
@@ -31,6 +36,10 @@ pub(crate) struct Bench {
     pub(crate) server: Server,
     pub(crate) population: Population,
     pub(crate) report: Report,
+    /// What a full handshake cannot do without.
+    pub(crate) arithmetic: Arithmetic,
+    /// KiB that a connection takes at the very least, with TLS and without; once they are measured.
+    pub(crate) idle_limits: [Option<f64>; 2],
 }
 
 /// Readings at the start of a measurement.
@@ -57,9 +66,9 @@ impl Reading {
         self.server_ns.map(|ns| ns / SECOND_NS as f64 / self.seconds)
     }
 
-    /// The server's processor time for each of `count` operations, in microseconds.
+    /// The server's processor time for each of `count` operations, in microseconds; `None` for none of them.
     pub(crate) fn server_us_per(&self, count: u64) -> Option<f64> {
-        self.server_ns.map(|ns| ns / 1000.0 / count.max(1) as f64)
+        self.server_ns.filter(|_| count > 0).map(|ns| ns / 1000.0 / count as f64)
     }
 
     /// Appends who was how busy, and whether the generator set the pace.
@@ -93,8 +102,12 @@ impl Bench {
             *sessions = room;
         }
         let population = Population::of(&options);
-        let server = Server::new(&options, population, stop.clone())?;
-        Ok(Self { swarm: Swarm::new(stop)?, options, server, population, report })
+        let server = Server::new(&options, &population, stop.clone())?;
+        let arithmetic = Arithmetic::measure()?;
+        let row = Row::new("limit").number("sign_us", arithmetic.sign_us, 2);
+        let row = row.number("key_exchange_us", arithmetic.exchange_us, 2);
+        report.add(row.number("handshake_arithmetic_us", arithmetic.handshake_us(), 2));
+        Ok(Self { swarm: Swarm::new(stop)?, options, server, population, report, arithmetic, idle_limits: [None; 2] })
     }
 
     /// What connections of a run have in common; `None` where the server has no port for the dialect.
@@ -119,18 +132,24 @@ impl Bench {
             goal,
             presence: false,
             users: options.users.clone(),
-            accounts: options.accounts,
+            accounts: self.population.users,
             password: options.password.clone(),
-            tls: tls::client_config(dialect == Dialect::Direct).ok()?,
+            tls: vec![Arc::new(
+                tls::Client { direct: dialect == Dialect::Direct, ..Default::default() }.config().ok()?,
+            )],
             server_name: ServerName::try_from(options.domain.clone()).ok()?,
         })
     }
 
     /// The plan of sessions with presence, of accounts that have contacts.
-    pub(crate) fn friends_plan(&self, dialect: Dialect) -> Option<Plan> {
+    pub(crate) fn circle_plan(&self, dialect: Dialect, circle: &Circle) -> Option<Plan> {
         let plan = self.plan(dialect, self.usual_mechanism(dialect), Goal::Bound)?;
-        let (users, accounts) = (self.options.friends.clone(), self.population.friends);
-        Some(Plan { presence: true, users, accounts, ..plan })
+        Some(Plan { presence: true, users: circle.prefix.clone(), accounts: circle.count, ..plan })
+    }
+
+    /// The same, of the large circle.
+    pub(crate) fn friends_plan(&self, dialect: Dialect) -> Option<Plan> {
+        self.circle_plan(dialect, &self.population.friends)
     }
 
     /// The mechanism of scenarios that are not about mechanisms. SCRAM: the server hashes no password for it,
@@ -172,6 +191,33 @@ impl Bench {
         Ok(if pids.is_empty() { None } else { Some(process::memory(pids)?) })
     }
 
+    /// Raises a crowd as [`crowd::raise`] does; says in the report why not.
+    pub(crate) fn raise(
+        &mut self,
+        what: &str,
+        plan: &Arc<Plan>,
+        tags: Range<u32>,
+    ) -> Result<Option<Vec<Member>>, Stop> {
+        let (concurrency, deadline_ns) = (self.options.concurrency, self.deadline_ns(PHASE_S));
+        let (scenario, name) = (what, plan.dialect.name());
+        match crowd::raise(&mut self.swarm, plan, tags, concurrency, deadline_ns)? {
+            Ok(members) => return Ok(Some(members)),
+            Err(Shortfall::Unsupported(why)) => self.report.skip(scenario, name, &why),
+            Err(Shortfall::Failed(why)) => self.report.fail(format!("{scenario} {name}: {why}")),
+        }
+        Ok(None)
+    }
+
+    /// Logs them out; what does not end in order fails the run.
+    pub(crate) fn dismiss(&mut self, what: &str, members: &[Member]) -> Result<(), Stop> {
+        let deadline_ns = self.deadline_ns(PHASE_S);
+        let failures = crowd::dismiss(&mut self.swarm, members, self.options.concurrency, deadline_ns)?;
+        if let Some(first) = failures.first() {
+            self.report.fail(format!("{what}: {} sessions did not leave in order: {first}", failures.len()));
+        }
+        Ok(())
+    }
+
     /// Lets the connections be for a while: what the server sends is read, nothing is sent.
     pub(crate) fn rest(&mut self, ms: u64) -> Result<(), Stop> {
         let deadline_ns = self.deadline_ms(ms);
@@ -200,5 +246,9 @@ impl Driver for Quiet {
 
     fn is_done(&self) -> bool {
         false
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        ("idle; ended by themselves", self.ended.into(), None)
     }
 }

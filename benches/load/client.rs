@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use rustls::ClientConnection;
+use rustls::{ClientConnection, HandshakeKind};
 
 use crate::negotiation::Negotiation;
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ pub(crate) struct Client {
     pub(crate) open: bool,
     /// In the list of those with something to send.
     pub(crate) dirty: bool,
+    /// Its reader has stopped reading.
+    pub(crate) paused: bool,
     /// The scenario's own number for it.
     pub(crate) tag: u32,
     /// When it began to connect, or to close: for time-outs and login times.
@@ -62,6 +64,7 @@ impl Client {
             inbox: Vec::new(),
             open: negotiation.is_none(),
             dirty: false,
+            paused: false,
             tag,
             since_ns: ns,
             negotiation: negotiation.map(Box::new),
@@ -88,7 +91,8 @@ impl Client {
 
     /// Puts TLS on the socket.
     pub(crate) fn start_tls(&mut self) -> Result<(), rustls::Error> {
-        let mut tls = ClientConnection::new(self.plan.tls.clone(), self.plan.server_name.clone())?;
+        let account = self.negotiation.as_ref().map_or(self.tag, |talk| talk.account());
+        let mut tls = ClientConnection::new(self.plan.tls(account), self.plan.server_name.clone())?;
         // The scenario's window bounds what is under way; a limit here would only tear a message.
         tls.set_buffer_limit(None);
         self.link = Link::Tls(Box::new(tls));
@@ -100,12 +104,25 @@ impl Client {
         matches!(&self.link, Link::Tls(tls) if tls.is_handshaking())
     }
 
+    /// Whether TLS was resumed by a ticket.
+    pub(crate) fn is_resumed(&self) -> bool {
+        matches!(&self.link, Link::Tls(tls) if tls.handshake_kind() == Some(HandshakeKind::Resumed))
+    }
+
     /// Takes plaintext to send; one TLS record each time, as a client that writes its stanzas singly.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         match &mut self.link {
             Link::Plain { outbox, .. } => outbox.extend_from_slice(bytes),
             // Without a limit the writer takes everything.
             Link::Tls(tls) => drop(tls.writer().write_all(bytes)),
+        }
+    }
+
+    /// Whether everything sent has left for the kernel.
+    pub(crate) fn is_drained(&self) -> bool {
+        match &self.link {
+            Link::Plain { outbox, .. } => outbox.is_empty(),
+            Link::Tls(tls) => !tls.wants_write(),
         }
     }
 

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::plan::Plan;
-use crate::progress::Progress;
 use crate::swarm::{Driver, End, Event, Stop, Swarm};
 
 /// Failures after which a crowd is given up: what one says is told, hundreds more would say the same.
@@ -48,7 +47,6 @@ pub(crate) fn raise(
         members: Vec::with_capacity(count as usize),
         lacks: None,
         failures: Vec::new(),
-        progress: Progress::new(swarm.now_ns()),
     };
     let done = swarm.run(&mut ramp, deadline_ns)?;
     let shortfall = match (ramp.lacks, ramp.failures.first()) {
@@ -72,7 +70,6 @@ struct Ramp {
     members: Vec<Option<Member>>,
     lacks: Option<String>,
     failures: Vec<String>,
-    progress: Progress,
 }
 
 impl Driver for Ramp {
@@ -113,12 +110,14 @@ impl Driver for Ramp {
                 Err(error) => self.failures.push(format!("no socket: {error}")),
             }
         }
-        let ready = u64::from(self.begun - self.under_way);
-        self.progress.show(swarm.now_ns(), "sessions", ready, u64::from(self.count));
     }
 
     fn is_done(&self) -> bool {
         (self.begun == self.count && self.under_way == 0) || self.is_hopeless()
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        ("sessions", u64::from(self.begun - self.under_way), Some(self.count.into()))
     }
 }
 
@@ -175,5 +174,9 @@ impl Driver for Leaving<'_> {
 
     fn is_done(&self) -> bool {
         self.ended >= self.members.len()
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        ("sessions that left", self.ended as u64, Some(self.members.len() as u64))
     }
 }

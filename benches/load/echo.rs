@@ -1,8 +1,9 @@
-//! The limits: a plain TCP echo and a rustls echo, each in a process of its own.
+//! The limits: a plain TCP echo, a rustls echo, and a slab of sockets, each in a process of its own.
 //!
 //! They do the least that any server must for a message: one readiness loop, one read, all complete records,
-//! one write. What XMPP costs is what a server's figure is above theirs in the same run. This program is
-//! started again with `--echo-server tcp|tls`; it says its port on standard output and ends when its
+//! one write. The slab holds connections and never looks at them: what a connection costs at the very least. What
+//! XMPP costs is what a server's figure is above theirs in the same run. This program is started again with
+//! `--echo-server tcp|tls|slab`; it says its port on standard output and ends when its
 //! standard input does, so it never outlives the load test.
 
 use std::error::Error;
@@ -25,6 +26,30 @@ const READ_BYTES: usize = 64 * 1024;
 const LISTENER: Token = Token(usize::MAX - 1);
 const PARENT: Token = Token(usize::MAX - 2);
 
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What comes goes back.
+    Tcp,
+    /// The same inside TLS.
+    Tls,
+    /// Sockets are accepted and registered, nothing more.
+    Slab,
+}
+
+impl Kind {
+    const ALL: [(&'static str, Self); 3] = [("tcp", Self::Tcp), ("tls", Self::Tls), ("slab", Self::Slab)];
+
+    /// The kind of a name on the command line.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("tcp", |(name, _)| name)
+    }
+}
+
 /// The echo as the load test sees it: a child process.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -36,10 +61,10 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Starts an echo, in TLS or not.
-    pub(crate) fn start(secure: bool) -> io::Result<Self> {
+    /// Starts one.
+    pub(crate) fn start(kind: Kind) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--echo-server").arg(if secure { "tls" } else { "tcp" });
+        command.arg("--echo-server").arg(kind.name());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -66,14 +91,14 @@ impl Drop for Echo {
 
 struct Peer {
     socket: TcpStream,
-    tls: Option<ServerConnection>,
+    tls: Option<Box<ServerConnection>>, // Boxed: a plain peer is no larger than it must be.
     /// Echoed and not yet written; for TLS rustls keeps it.
     outbox: Vec<u8>,
 }
 
 /// Serves until standard input ends.
-pub(crate) fn serve(secure: bool) -> Result<(), Box<dyn Error>> {
-    let config = if secure { Some(tls::server_config()?) } else { None };
+pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
+    let config = if kind == Kind::Tls { Some(tls::server_config()?) } else { None };
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -82,7 +107,7 @@ pub(crate) fn serve(secure: bool) -> Result<(), Box<dyn Error>> {
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
 
-    let mut peers: Slab<Peer> = Slab::new();
+    let (mut peers, mut sockets): (Slab<Peer>, Slab<TcpStream>) = (Slab::new(), Slab::new());
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; READ_BYTES];
     let mut plain = Vec::new();
@@ -94,7 +119,9 @@ pub(crate) fn serve(secure: bool) -> Result<(), Box<dyn Error>> {
         for event in &events {
             match event.token() {
                 PARENT => return Ok(()),
+                LISTENER if kind == Kind::Slab => hold(&listener, &poll, &mut sockets)?,
                 LISTENER => accept(&listener, &poll, &mut peers, config.as_ref())?,
+                Token(id) if kind == Kind::Slab => drop(sockets.try_remove(id)),
                 Token(id) => {
                     let Some(peer) = peers.get_mut(id) else { continue };
                     if !matches!(peer.echo(&mut buffer, &mut plain), Ok(true)) {
@@ -103,6 +130,19 @@ pub(crate) fn serve(secure: bool) -> Result<(), Box<dyn Error>> {
                 }
             }
         }
+    }
+}
+
+/// Accepts what there is and keeps it; only its end is an event.
+fn hold(listener: &TcpListener, poll: &Poll, sockets: &mut Slab<TcpStream>) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (mut socket, _) = match listener.accept() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            accepted => accepted?,
+        };
+        let slot = sockets.vacant_entry();
+        poll.registry().register(&mut socket, Token(slot.key()), Interest::READABLE)?;
+        slot.insert(socket);
     }
 }
 
@@ -120,7 +160,7 @@ fn accept(
         socket.set_nodelay(true)?;
         let slot = peers.vacant_entry();
         poll.registry().register(&mut socket, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
-        let tls = config.map(|config| ServerConnection::new(config.clone())).transpose()?;
+        let tls = config.map(|config| ServerConnection::new(config.clone()).map(Box::new)).transpose()?;
         slot.insert(Peer { socket, tls, outbox: Vec::new() });
     }
 }

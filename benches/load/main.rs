@@ -11,23 +11,31 @@
 
 mod args;
 mod bench;
+mod certs;
 mod client;
 mod clock;
 mod crowd;
 mod echo;
 mod frames;
 mod histogram;
+mod html;
+mod limits;
 mod negotiation;
+mod numbers;
 mod plan;
+mod plot;
 mod population;
 mod process;
 mod progress;
+mod random;
 mod report;
 mod scenario;
 mod scram;
 mod server;
 mod sources;
+mod status;
 mod swarm;
+mod talk;
 mod tls;
 
 use std::error::Error;
@@ -48,7 +56,7 @@ fn main() -> ExitCode {
             print!("{}", args::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Command::Echo(secure)) => finish(echo::serve(secure).map(|()| true)),
+        Ok(Command::Echo(kind)) => finish(echo::serve(kind).map(|()| true)),
         Ok(Command::Run(options)) => finish(run(*options)),
         Ok(Command::WriteAccounts(options, file)) => finish(write_accounts(&options, &file)),
         Err(error) => {
@@ -73,6 +81,7 @@ fn finish(result: Result<bool, Box<dyn Error>>) -> ExitCode {
 fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     frames::self_check()?;
     histogram::self_check()?;
+    numbers::self_check()?;
     population::self_check()?;
     scram::self_check()?;
     process::raise_descriptor_limit();
@@ -82,6 +91,10 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     }
     let mut bench = Bench::new(options, stop)?;
     scenario::run_all(&mut bench)?;
+    if let Some(path) = &bench.options.report {
+        html::write(&bench.report, path)?;
+        println!("report: {}", path.display());
+    }
     Ok(bench.report.conclude())
 }
 

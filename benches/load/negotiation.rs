@@ -14,7 +14,7 @@ use std::sync::Arc;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::frames::{Token, between, has};
-use crate::plan::{Dialect, Goal, Plan};
+use crate::plan::{Dialect, Goal, Mechanism, Plan};
 use crate::scram::{Keys, Scram};
 
 const TLS_NS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
@@ -82,6 +82,11 @@ impl Negotiation {
         Self { plan, stage, account, resource, scram: None, wants_session: false, jid }
     }
 
+    /// Whose session it will be.
+    pub(crate) fn account(&self) -> u32 {
+        self.account
+    }
+
     /// The full JID, once ready.
     pub(crate) fn jid(&self) -> &str {
         &self.jid
@@ -132,6 +137,7 @@ impl Negotiation {
             (ClearFeatures, Token::Element) => Err(lacks("STARTTLS")),
             (Proceed, Token::Element) if bytes.starts_with(b"<proceed") => self.flip(),
             (GoAhead, Token::End) => self.flip(),
+            (Header | LegacyHeader, Token::Header) if self.plan.goal == Goal::Greeted => Ok(Step::Ready),
             (Header, Token::Header) => self.wait_for(Features),
             (Features, Token::Element) => self.authenticate(bytes, out),
             (Sasl, Token::Element) => self.sasl(bytes, keys, out),
@@ -181,9 +187,12 @@ impl Negotiation {
         let user = self.plan.localpart(self.account);
         let initial = match mechanism.hash() {
             Some(hash) => self.scram.insert(Scram::new(hash, &user)).first(),
+            // The certificate says who it is.
+            None if mechanism == Mechanism::External => String::new(),
             None => format!("\0{user}\0{}", self.plan.password),
         };
-        let data = BASE64_STANDARD.encode(initial);
+        // RFC 6120 §6.4.2: an empty initial response is "=".
+        let data = if initial.is_empty() { "=".to_owned() } else { BASE64_STANDARD.encode(initial) };
         self.ask(Stage::Sasl, format!("<auth xmlns='{SASL_NS}' mechanism='{}'>{data}</auth>", mechanism.name()), out)
     }
 
@@ -191,7 +200,7 @@ impl Negotiation {
         let data = || between(bytes, b">", b"</").and_then(|text| BASE64_STANDARD.decode(text).ok());
         let text = || data().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         if bytes.starts_with(b"<challenge") {
-            let scram = self.scram.as_mut().ok_or_else(|| Failure::Broken("a challenge to PLAIN".to_owned()))?;
+            let scram = self.scram.as_mut().ok_or_else(|| Failure::Broken("a challenge, not to SCRAM".to_owned()))?;
             let answer = scram.answer(&text(), &self.plan.password, keys).map_err(Failure::Broken)?;
             let data = BASE64_STANDARD.encode(answer);
             return self.ask(Stage::Sasl, format!("<response xmlns='{SASL_NS}'>{data}</response>"), out);

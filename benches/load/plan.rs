@@ -63,11 +63,13 @@ pub(crate) enum Mechanism {
     Plain,
     ScramSha1,
     ScramSha256,
+    /// A client certificate.
+    External,
 }
 
 impl Mechanism {
     /// All of them, in the order in which they are run.
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::ScramSha1, Self::ScramSha256];
+    pub(crate) const ALL: [Self; 4] = [Self::Plain, Self::ScramSha1, Self::ScramSha256, Self::External];
 
     /// The name that SASL has for it.
     pub(crate) fn name(self) -> &'static str {
@@ -75,13 +77,14 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::ScramSha1 => Hash::Sha1.mechanism(),
             Self::ScramSha256 => Hash::Sha256.mechanism(),
+            Self::External => "EXTERNAL",
         }
     }
 
-    /// SCRAM's hash; `None` for PLAIN.
+    /// SCRAM's hash; `None` for what is not SCRAM.
     pub(crate) fn hash(self) -> Option<Hash> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::External => None,
             Self::ScramSha1 => Some(Hash::Sha1),
             Self::ScramSha256 => Some(Hash::Sha256),
         }
@@ -93,6 +96,8 @@ impl Mechanism {
 pub(crate) enum Goal {
     /// TLS is up.
     Secured,
+    /// The server has opened a stream inside TLS: its tickets have come by then.
+    Greeted,
     /// A session is bound.
     Bound,
 }
@@ -115,12 +120,18 @@ pub(crate) struct Plan {
     pub(crate) accounts: u32,
     /// The password of every account.
     pub(crate) password: String,
-    pub(crate) tls: Arc<ClientConfig>,
+    /// TLS settings, by account: one for all, or for each its own tickets and certificate.
+    pub(crate) tls: Vec<Arc<ClientConfig>>,
     /// The domain once more, for SNI.
     pub(crate) server_name: ServerName<'static>,
 }
 
 impl Plan {
+    /// The TLS settings of an account; a plan has at least one.
+    pub(crate) fn tls(&self, account: u32) -> Arc<ClientConfig> {
+        self.tls[account as usize % self.tls.len()].clone()
+    }
+
     /// The localpart of an account.
     pub(crate) fn localpart(&self, account: u32) -> String {
         format!("{}{account}", self.users)

@@ -7,6 +7,12 @@
 
 use std::fmt::Write;
 
+use crate::histogram::Histogram;
+
+/// Percentiles are plotted up to 99.99, in so many steps.
+const PERCENTILE_NINES: f64 = 4.0;
+const PERCENTILE_STEPS: u32 = 80;
+
 /// One value of a row.
 #[derive(Clone, Debug)]
 enum Value {
@@ -93,6 +99,11 @@ impl Row {
         self.with(key, Value::Flag(value))
     }
 
+    /// Keys and values, as they are printed.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.fields.iter().map(|(key, value)| (*key, value.plain()))
+    }
+
     fn line(&self) -> String {
         let values = self.fields.iter().map(|(key, value)| format!(" {key}={}", value.plain().replace(' ', "_")));
         format!("load/{}{}", self.scenario, values.collect::<String>())
@@ -104,11 +115,43 @@ impl Row {
     }
 }
 
+/// A named line of a plot.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// A bar of a plot: what an operation costs, and the limit beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cost {
+    pub(crate) name: String,
+    pub(crate) us: f64,
+    pub(crate) limit_us: Option<f64>,
+}
+
+/// What is plotted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plots {
+    /// MiB against sessions.
+    pub(crate) memory: Vec<Series>,
+    /// Microseconds against percentiles.
+    pub(crate) latencies: Vec<Series>,
+    /// Operations a second against seconds.
+    pub(crate) throughput: Vec<Series>,
+    pub(crate) costs: Vec<Cost>,
+}
+
 /// All rows of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// Not yet in a table.
     rows: Vec<Row>,
-    failures: Vec<String>,
+    /// Every table as it was printed, with its rows.
+    pub(crate) tables: Vec<(&'static str, Vec<Row>)>,
+    pub(crate) plots: Plots,
+    pub(crate) skipped: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Report {
@@ -120,6 +163,7 @@ impl Report {
 
     /// Says why something was not run.
     pub(crate) fn skip(&mut self, scenario: &str, what: &str, why: &str) {
+        self.skipped.push(format!("{scenario}: {what}: {why}"));
         println!("load/{scenario} skipped={} why={}", what.replace(' ', "_"), why.replace(' ', "_"));
     }
 
@@ -129,6 +173,35 @@ impl Report {
         self.failures.push(text);
     }
 
+    /// Keeps memory in MiB at each number of sessions for the plot.
+    pub(crate) fn memory(&mut self, name: &str, points: Vec<(u32, f64)>) {
+        let points = points.into_iter().map(|(count, mib)| (f64::from(count), mib)).collect();
+        self.plots.memory.push(Series { name: name.to_owned(), points });
+    }
+
+    /// Keeps a distribution for the plot, at shares that come ever closer to one.
+    pub(crate) fn latencies(&mut self, name: &str, times: &Histogram) {
+        let steps = (0..=PERCENTILE_STEPS).map(|step| f64::from(step) * PERCENTILE_NINES / f64::from(PERCENTILE_STEPS));
+        // One in ten to the power of `nines` is slower.
+        let seen = steps.filter(|nines| 10f64.powf(*nines) <= times.total() as f64);
+        let points = seen.map(|nines| (nines, times.percentile_us(1.0 - 10f64.powf(-nines)))).collect();
+        self.plots.latencies.push(Series { name: name.to_owned(), points });
+    }
+
+    /// Keeps counts in slices of time for the plot; the last slice is not whole.
+    pub(crate) fn throughput(&mut self, name: &str, slices: &[u64], slice_ns: u64) {
+        let seconds = slice_ns as f64 / 1e9;
+        let whole = slices.iter().take(slices.len().saturating_sub(1)).enumerate();
+        let points = whole.map(|(slice, count)| (slice as f64 * seconds, *count as f64 / seconds)).collect();
+        self.plots.throughput.push(Series { name: name.to_owned(), points });
+    }
+
+    /// Keeps what an operation costs for the plot.
+    pub(crate) fn cost(&mut self, name: &str, us: Option<f64>, limit_us: Option<f64>) {
+        let us = us.into_iter();
+        self.plots.costs.extend(us.map(|us| Cost { name: name.to_owned(), us, limit_us }));
+    }
+
     /// Says how it went; `true` when nothing failed.
     pub(crate) fn conclude(&mut self) -> bool {
         self.failures.iter().for_each(|text| println!("FAILED: {text}"));
@@ -136,7 +209,7 @@ impl Report {
         self.failures.is_empty()
     }
 
-    /// Prints the rows of a scenario as a table and forgets them.
+    /// Prints the rows of a scenario as a table.
     pub(crate) fn table(&mut self, scenario: &'static str) {
         let (rows, others): (Vec<Row>, Vec<Row>) = self.rows.drain(..).partition(|row| row.scenario == scenario);
         self.rows = others;
@@ -144,6 +217,7 @@ impl Report {
         let heads: Vec<String> = first.fields.iter().map(|(key, _)| (*key).to_owned()).collect();
         let cells = rows.iter().map(|row| row.fields.iter().map(|(_, value)| value.plain()).collect());
         println!("\n{}", render(&heads, &cells.collect::<Vec<_>>()));
+        self.tables.push((scenario, rows));
     }
 }
 

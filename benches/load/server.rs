@@ -23,6 +23,20 @@ use crate::progress::Progress;
 /// Longest start and longest polite end.
 const START_STOP_NS: u64 = 20 * SECOND_NS;
 
+/// Longest import of the accounts.
+const IMPORT_NS: u64 = 300 * SECOND_NS;
+/// The file of the authority whose client certificates are trusted, in the server's folder.
+const CLIENT_ROOTS: &str = "clients.pem";
+
+/// How an own server is started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// Its descriptor limit, where it is not the system's.
+    pub(crate) descriptors: Option<u64>,
+    /// The authority whose client certificates it trusts, as PEM.
+    pub(crate) client_roots: Option<String>,
+}
+
 /// What is measured.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -31,6 +45,7 @@ pub(crate) struct Server {
     direct_target: Option<SocketAddr>,
     pids: Vec<u32>,
     own: Option<Own>,
+    domain: String,
     stop: Arc<AtomicBool>,
 }
 
@@ -44,17 +59,18 @@ struct Own {
 
 impl Server {
     /// The server that the options name; an own one is made ready but not started.
-    pub(crate) fn new(options: &Options, population: Population, stop: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn new(options: &Options, population: &Population, stop: Arc<AtomicBool>) -> io::Result<Self> {
         if let Some(target) = options.target {
             let (direct_target, pids) = (options.direct_target, options.pids.clone());
-            return Ok(Self { target, direct_target, pids, own: None, stop });
+            let domain = options.domain.clone();
+            return Ok(Self { target, direct_target, pids, own: None, domain, stop });
         }
         let folder = std::env::temp_dir().join(format!("stonechat-load-{}", std::process::id()));
         fs::create_dir(&folder)?;
         let own = Own { binary: options.server.clone(), folder, child: None };
         let (target, direct) = (free_address()?, free_address()?);
-        fs::write(own.config(), config(&options.domain, target, direct))?;
-        let mut server = Self { target, direct_target: Some(direct), pids: Vec::new(), own: Some(own), stop };
+        let (direct_target, domain) = (Some(direct), options.domain.clone());
+        let mut server = Self { target, direct_target, pids: Vec::new(), own: Some(own), domain, stop };
         server.make_accounts(options, population)?;
         Ok(server)
     }
@@ -74,11 +90,21 @@ impl Server {
         self.own.is_some()
     }
 
-    /// Starts an own server anew, with at most so many descriptors; another's is left as it is.
-    pub(crate) fn restart(&mut self, descriptors: Option<u64>) -> io::Result<()> {
+    /// The own server's control socket.
+    pub(crate) fn control(&self) -> Option<PathBuf> {
+        self.own.as_ref().map(|own| own.folder.join("data/control.sock"))
+    }
+
+    /// Starts an own server anew; another's is left as it is.
+    pub(crate) fn restart(&mut self, setup: &Setup) -> io::Result<()> {
         let Some(own) = self.own.as_mut() else { return Ok(()) };
         own.end();
-        let pid = own.start(descriptors)?;
+        if let Some(pem) = &setup.client_roots {
+            fs::write(own.folder.join(CLIENT_ROOTS), pem)?;
+        }
+        let direct = self.direct_target.unwrap_or(self.target);
+        fs::write(own.config(), config(&self.domain, self.target, direct, setup.client_roots.is_some()))?;
+        let pid = own.start(setup.descriptors)?;
         self.pids = vec![pid];
         // One port may be open a moment before the other.
         own.wait_for(self.target, &self.stop)?;
@@ -96,8 +122,8 @@ impl Server {
     }
 
     /// Only serving makes the data folder, and only without a server are accounts imported.
-    fn make_accounts(&mut self, options: &Options, population: Population) -> io::Result<()> {
-        self.restart(None)?;
+    fn make_accounts(&mut self, options: &Options, population: &Population) -> io::Result<()> {
+        self.restart(&Setup::default())?;
         let Some(own) = self.own.as_mut() else { return Ok(()) };
         own.end();
         let file = own.folder.join("accounts.xml");
@@ -164,18 +190,19 @@ impl Own {
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let clock = Clock::start();
-        let mut progress = Progress::new(0);
+        let mut progress = Progress::new(0, IMPORT_NS);
         loop {
             if let Some(status) = child.try_wait()? {
                 let told = || io::Error::other(format!("the import failed: {}", self.end_of_log()));
                 return if status.success() { Ok(()) } else { Err(told()) };
             }
-            if stop.load(Ordering::Relaxed) {
+            let why = if stop.load(Ordering::Relaxed) { Some("interrupted") } else { None };
+            if let Some(why) = why.or((clock.ns() > IMPORT_NS).then_some("the import takes too long")) {
                 child.kill()?;
                 child.wait()?;
-                return Err(io::Error::other("interrupted"));
+                return Err(io::Error::other(why));
             }
-            progress.show(clock.ns(), "seconds of importing the accounts", clock.ns() / SECOND_NS, 0);
+            progress.show(clock.ns(), ("importing accounts, s", clock.ns() / SECOND_NS, None));
             pause(20);
         }
     }
@@ -217,7 +244,8 @@ fn free_address() -> io::Result<SocketAddr> {
 
 /// Loopback, TLS offered and not demanded, and no bound in the way that protects from a single address:
 /// here every client has the same.
-fn config(domain: &str, target: SocketAddr, direct: SocketAddr) -> String {
+fn config(domain: &str, target: SocketAddr, direct: SocketAddr, certified: bool) -> String {
+    let roots = if certified { format!("client_roots = \"{CLIENT_ROOTS}\"\n") } else { String::new() };
     format!(
         r#"data_dir = "data"
 tls_required = false
@@ -225,7 +253,7 @@ tls_required = false
 [[domain]]
 name = "{domain}"
 self_signed = true
-
+{roots}
 [[listener]]
 kind = "starttls"
 addresses = ["{target}"]

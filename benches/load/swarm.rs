@@ -16,17 +16,21 @@ use std::{error, fmt, mem};
 
 use mio::{Events, Interest, Poll, Token as Mark};
 use slab::Slab;
+use socket2::SockRef;
 
 use crate::client::{Client, Phase};
-use crate::clock::{Clock, SECOND_NS};
+use crate::clock::{Clock, MS_NS, SECOND_NS};
 use crate::frames::{self, Token};
 use crate::negotiation::{Failure, Negotiation, Step, excerpt};
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::scram::Keys;
 use crate::sources::Sources;
 
 /// The shared buffer that every socket is read through.
 const READ_BYTES: usize = 64 * 1024;
+/// The kernel's buffer for a connection that is not read.
+const PAUSED_RECEIVE_BYTES: usize = 16 * 1024;
 /// Readiness reports taken from the kernel at once.
 const EVENTS_PER_POLL: usize = 1024;
 /// Longest wait in the kernel: the interval at which time-outs and signals are looked at.
@@ -48,8 +52,8 @@ pub(crate) enum End {
 /// What a scenario is told.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// The plan's goal is reached, this long after the connect, under this full JID.
-    Ready { took_ns: u64, jid: &'a str },
+    /// The plan's goal is reached, this long after the connect, under this full JID; by a TLS ticket or not.
+    Ready { took_ns: u64, jid: &'a str, resumed: bool },
     /// A top-level element came.
     Frame(&'a [u8]),
     /// The connection is gone, and the id with it.
@@ -64,6 +68,13 @@ pub(crate) trait Driver {
     fn tick(&mut self, swarm: &mut Swarm);
     /// Whether the run may end before its deadline.
     fn is_done(&self) -> bool;
+    /// When `tick` must be called next, whatever happens until then.
+    fn due_ns(&self) -> u64 {
+        u64::MAX
+    }
+    /// What is counted, how far it is, and how far it goes, for whoever watches; without an end the deadline
+    /// is it.
+    fn progress(&self) -> (&'static str, u64, Option<u64>);
 }
 
 /// Why a run could not go on at all.
@@ -151,6 +162,11 @@ impl Swarm {
         }
     }
 
+    /// Whether what was sent on a connection before has left for the kernel; `false` too when it is gone.
+    pub(crate) fn has_room(&self, id: usize) -> bool {
+        self.clients.get(id).is_some_and(|client| client.phase == Phase::Ready && client.is_drained())
+    }
+
     /// Closes the stream; [`Event::Ended`] follows when the server has closed its own. `false`: it is gone already.
     pub(crate) fn logout(&mut self, id: usize) -> bool {
         let now_ns = self.now_ns();
@@ -160,6 +176,16 @@ impl Swarm {
         client.since_ns = now_ns;
         self.mark_dirty(id);
         true
+    }
+
+    /// Stops reading a connection, for good: what the server sends stays in the kernel, then with the server.
+    pub(crate) fn pause(&mut self, id: usize) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.paused = true;
+            // A small window, as of a reader that is slow: the kernel would keep megabytes for it. Where the
+            // kernel does not want to, it only takes longer.
+            let _ = SockRef::from(&*client.socket()).set_recv_buffer_size(PAUSED_RECEIVE_BYTES);
+        }
     }
 
     /// Cuts a connection without a word; no event follows.
@@ -183,6 +209,7 @@ impl Swarm {
 
     /// Runs until the driver is done or `deadline_ns` has come; says whether the driver was done.
     pub(crate) fn run(&mut self, driver: &mut dyn Driver, deadline_ns: u64) -> Result<bool, Stop> {
+        let mut progress = Progress::new(self.now_ns(), deadline_ns);
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         let mut plain = Vec::new();
         loop {
@@ -196,7 +223,9 @@ impl Swarm {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Interrupted);
             }
-            let wait = Duration::from_nanos(deadline_ns - now_ns).min(Duration::from_millis(POLL_MS));
+            progress.show(now_ns, driver.progress());
+            let wake_ns = deadline_ns.min(driver.due_ns()).min(now_ns + POLL_MS * MS_NS);
+            let wait = Duration::from_nanos(wake_ns.saturating_sub(now_ns));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
                 _ => {}
@@ -221,7 +250,7 @@ impl Swarm {
         }
         self.mark_dirty(id); // What did not fit before may fit now.
         let Some(client) = self.clients.get_mut(id) else { return };
-        if !readable || client.phase == Phase::Gone {
+        if !readable || client.paused || client.phase == Phase::Gone {
             return;
         }
         plain.clear();
@@ -322,7 +351,8 @@ impl Swarm {
                 let (tag, since_ns) = (client.tag, client.since_ns);
                 let took_ns = self.clock.ns() - since_ns;
                 let jid = talk.as_ref().map_or("echo", |talk| talk.jid());
-                driver.event(self, id, tag, Event::Ready { took_ns, jid });
+                let resumed = self.clients[id].is_resumed();
+                driver.event(self, id, tag, Event::Ready { took_ns, jid, resumed });
             }
             Err(Failure::Unsupported(text)) => return self.end(driver, id, End::Unsupported(text)),
             Err(Failure::Broken(text)) => return self.end(driver, id, End::Failed(text)),

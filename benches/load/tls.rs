@@ -11,8 +11,11 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 
+/// Servers whose tickets are kept; there is one.
+const TICKETS: usize = 8;
+
 /// The provider that the server is built with too, AES-128-GCM first as the server has it.
-fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     #[cfg(feature = "ring")]
     let mut provider = rustls::crypto::ring::default_provider();
     #[cfg(not(feature = "ring"))]
@@ -21,25 +24,48 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// A client's settings: every handshake a full one. `direct` asks for XMPP by ALPN (XEP-0368).
-pub(crate) fn client_config(direct: bool) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(provider());
-    let verifier = Arc::new(Believing { algorithms: provider.signature_verification_algorithms });
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    if direct {
-        config.alpn_protocols = vec![b"xmpp-client".to_vec()];
-    }
-    Ok(Arc::new(config))
+/// How a client does TLS; by default every handshake is a full one and it has no certificate.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// Asks for XMPP by ALPN (XEP-0368).
+    pub(crate) direct: bool,
+    /// Keeps tickets and redeems them.
+    pub(crate) resumes: bool,
+    /// Its own certificate and key.
+    pub(crate) identity: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
 }
 
-/// The echo server's settings, with a certificate made on the spot (P-256, like the server's own).
-pub(crate) fn server_config() -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+impl Client {
+    /// Its settings. Tickets belong to the settings: who shares them shares those.
+    pub(crate) fn config(self) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(provider());
+        let verifier = Arc::new(Believing { algorithms: provider.signature_verification_algorithms });
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match self.identity {
+            Some((cert, key)) => builder.with_client_auth_cert(vec![cert], key)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = if self.resumes { Resumption::in_memory_sessions(TICKETS) } else { Resumption::disabled() };
+        if self.direct {
+            config.alpn_protocols = vec![b"xmpp-client".to_vec()];
+        }
+        Ok(config)
+    }
+}
+
+/// A certificate made on the spot and its key: P-256, like the server's own.
+pub(crate) fn identity() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
     let made = rcgen::generate_simple_self_signed(vec!["echo.local".to_owned()])?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    Ok((made.cert.der().clone(), key))
+}
+
+/// The echo server's settings.
+pub(crate) fn server_config() -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+    let (cert, key) = identity()?;
     let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key)?;
+    let mut config = builder.with_no_client_auth().with_single_cert(vec![cert], key)?;
     config.ignore_client_order = true;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

@@ -383,6 +383,11 @@ impl Core {
         self.domains.reload_tls(tls);
     }
 
+    /// Takes note of how long a round of the driver's loop took.
+    pub fn ticked(&mut self, us: u64) {
+        self.metrics.tick_longest_us = self.metrics.tick_longest_us.max(us);
+    }
+
     /// Counters.
     pub fn metrics(&self) -> Metrics {
         self.metrics

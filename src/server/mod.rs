@@ -145,7 +145,7 @@ impl Server {
     pub fn tick(&mut self, wait_max: Option<Duration>) -> io::Result<bool> {
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS_PER_TICK_MAX));
         let waited = self.wait(&mut events, wait_max);
-        let now = self.clock.now();
+        let (now, began_us) = (self.clock.now(), self.clock.mono_us());
         if waited.is_ok() {
             for event in &events {
                 self.event(event, now);
@@ -165,6 +165,7 @@ impl Server {
         self.write(now);
         self.free(now);
         self.give_back(now);
+        self.core.ticked(self.clock.mono_us() - began_us);
         Ok(!self.has_ended(now))
     }
 

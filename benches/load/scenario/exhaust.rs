@@ -8,6 +8,7 @@ use crate::bench::Bench;
 use crate::crowd;
 use crate::plan::{Dialect, Goal, Plan};
 use crate::report::Row;
+use crate::server::Setup;
 use crate::swarm::{Driver, Event, Swarm};
 
 /// Descriptors that the server gets.
@@ -31,7 +32,7 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<Option<bool>> {
     let Some(plan) = bench.plan(dialect, bench.usual_mechanism(dialect), Goal::Bound).map(Arc::new) else {
         return Ok(None);
     };
-    bench.server.restart(Some(DESCRIPTORS))?;
+    bench.server.restart(&Setup { descriptors: Some(DESCRIPTORS), ..Setup::default() })?;
     let pids = bench.server.pids().to_vec();
     let deadline_ns = bench.deadline_ns(ANSWER_S);
     let witness = match crowd::raise(&mut bench.swarm, &plan, 0..1, 1, deadline_ns)? {
@@ -42,10 +43,11 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<Option<bool>> {
         }
     };
     let mut flood = Flood::begin(bench, &plan)?;
-    let deadline_ns = bench.deadline_ms(WATCH_MS);
+    let watch_ms = if bench.options.quick { WATCH_MS / 3 } else { WATCH_MS };
+    let deadline_ns = bench.deadline_ms(watch_ms);
     bench.swarm.run(&mut flood, deadline_ns)?;
     let meter = bench.meter(&pids);
-    let deadline_ns = bench.deadline_ms(WATCH_MS);
+    let deadline_ns = bench.deadline_ms(watch_ms);
     bench.swarm.run(&mut flood, deadline_ns)?;
     let full_cores = bench.read(&meter, &pids).server_cores().unwrap_or(0.0);
     let descriptors = pids.iter().map(|pid| crate::process::descriptors_open(*pid)).sum();
@@ -117,5 +119,9 @@ impl Driver for Flood {
 
     fn is_done(&self) -> bool {
         self.answered
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        ("connections, too many", self.ids.len() as u64, None)
     }
 }

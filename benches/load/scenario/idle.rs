@@ -11,12 +11,16 @@ use std::sync::Arc;
 use super::Outcome;
 use crate::bench::{Bench, Reading};
 use crate::crowd::{self, Member, Shortfall};
-use crate::plan::{Dialect, Plan};
-use crate::process::Memory;
+use crate::echo::{Echo, Kind};
+use crate::plan::{Dialect, Goal, Plan};
+use crate::process::{self, Memory};
 use crate::report::Row;
+use crate::server::Setup;
 
 /// Longest ramp and longest departure.
 const PHASE_S: u64 = 300;
+/// Connections of the echo that shows the limit: more say nothing new.
+const LIMIT_SESSIONS_MAX: u32 = 2_000;
 /// From the last answer until memory is read.
 const SETTLE_MS: u64 = 1_000;
 /// Shortest look at the processor time of idle sessions.
@@ -57,7 +61,8 @@ pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idl
         bench.report.skip("idle", dialect.name(), "no port was given for it");
         return Ok(None);
     };
-    bench.server.restart(None)?;
+    let limit_kib = limit(bench, dialect)?;
+    bench.server.restart(&Setup::default())?;
     let (first, _) = match grow(bench, &plan, 0, 1)? {
         Ok(first) => first,
         Err(shortfall) => return Ok(give_up(bench, dialect, shortfall)),
@@ -82,10 +87,13 @@ pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idl
     let last = steps.len().saturating_sub(1);
     for (place, step) in steps.iter().enumerate() {
         let after = if place == last { after } else { None };
-        let row = Seen { empty, after, step }.row(bench, &plan);
+        let row = Seen { empty, after, limit_kib, step }.row(bench, &plan);
         bench.report.add(row);
     }
-    Ok(steps.last().and_then(|step| Seen { empty, after, step }.summary()))
+    let points = steps.iter().filter_map(|step| Some((step.count, step.full?.rss_kib as f64 / 1024.0)));
+    let points = empty.map(|empty| (0, empty.rss_kib as f64 / 1024.0)).into_iter().chain(points).collect();
+    bench.report.memory(&format!("idle {}", dialect.name()), points);
+    Ok(steps.last().and_then(|step| Seen { empty, after, limit_kib, step }.summary()))
 }
 
 /// Brings up the crowd from `from` to `to` sessions; says what that cost.
@@ -119,6 +127,29 @@ fn leave_behind(bench: &mut Bench, empty: Option<Memory>, full: Option<Memory>) 
     Ok(after)
 }
 
+/// The least that a connection can take: in the rustls echo, or in a slab of sockets where there is no TLS.
+fn limit(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<f64>> {
+    let (kind, dialect) =
+        if dialect.is_secure() { (Kind::Tls, Dialect::TlsEcho) } else { (Kind::Slab, Dialect::TcpEcho) };
+    let known = usize::from(!dialect.is_secure());
+    if let Some(limit_kib) = bench.idle_limits[known] {
+        return Ok(Some(limit_kib));
+    }
+    let echo = Echo::start(kind)?;
+    let plan = bench.plan_for(echo.address, dialect, bench.usual_mechanism(dialect), Goal::Bound);
+    let Some(plan) = plan.map(Arc::new) else { return Ok(None) };
+    let count = bench.options.sessions.last().copied().unwrap_or(1).min(LIMIT_SESSIONS_MAX);
+    let empty = process::memory(&[echo.pid()])?;
+    if bench.raise("idle limit", &plan, 0..count)?.is_none() {
+        return Ok(None);
+    }
+    bench.rest(settle_ms(bench))?;
+    let full = process::memory(&[echo.pid()])?;
+    bench.swarm.cut_all();
+    bench.idle_limits[known] = Some((full.rss_kib as f64 - empty.rss_kib as f64) / f64::from(count));
+    Ok(bench.idle_limits[known])
+}
+
 fn settle_ms(bench: &Bench) -> u64 {
     if bench.options.quick { SETTLE_MS / 4 } else { SETTLE_MS }
 }
@@ -143,6 +174,7 @@ struct Step {
 struct Seen<'a> {
     empty: Option<Memory>,
     after: Option<Memory>,
+    limit_kib: Option<f64>,
     step: &'a Step,
 }
 
@@ -154,13 +186,19 @@ impl Seen<'_> {
         Row::new("idle")
             .text("dialect", plan.dialect.name())
             .whole("sessions", u64::from(*count))
-            .whole("contacts", bench.population.contacts.into())
+            .whole("contacts", bench.population.friends.contacts.into())
             .flag("fresh", bench.server.is_own())
             .number_if("rss_empty_mib", mib(self.empty), 2)
             .number_if("rss_full_mib", mib(*full), 2)
             .number_if("rss_per_session_kib", self.per_session_kib(|memory| memory.rss_kib), 3)
             .number_if("pss_per_session_kib", self.per_session_kib(|memory| memory.pss_kib), 3)
             .number_if("anon_per_session_kib", self.per_session_kib(|memory| memory.anon_kib), 3)
+            .number_if("limit_kib", self.limit_kib, 3)
+            .number_if(
+                "to_limit",
+                self.limit_kib.and_then(|limit| Some(self.per_session_kib(|memory| memory.rss_kib)? / limit)),
+                2,
+            )
             .number_if("rss_after_mib", mib(self.after), 2)
             .number_if("kept_percent", kept_percent(self.empty, *full, self.after), 1)
             .number_if("idle_cpu_ms", idle.server_ns.map(|ns| ns / 1e6), 3)

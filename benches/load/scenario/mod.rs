@@ -4,6 +4,12 @@ mod budgets;
 mod chat;
 mod exhaust;
 mod idle;
+mod mixed;
+mod offline;
+mod presence;
+mod reconnect;
+mod roster;
+mod slow;
 mod storm;
 
 use std::error::Error;
@@ -23,8 +29,15 @@ pub(crate) fn run_all(bench: &mut Bench) -> Outcome<()> {
         match scenario {
             Scenario::Idle => idle::run(bench)?,
             Scenario::Login => storm::logins(bench)?,
+            Scenario::Storm => storm::storms(bench)?,
             Scenario::Handshake => storm::handshakes(bench)?,
             Scenario::Chat => chat::run(bench)?,
+            Scenario::Presence => presence::run(bench)?,
+            Scenario::Roster => roster::run(bench)?,
+            Scenario::Offline => offline::run(bench)?,
+            Scenario::Mixed => mixed::run(bench)?,
+            Scenario::Slow => slow::run(bench)?,
+            Scenario::Reconnect => reconnect::run(bench)?,
             Scenario::Exhaust => drop(exhaust::run(bench)?),
         }
         bench.swarm.cut_all();

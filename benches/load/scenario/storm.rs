@@ -1,87 +1,188 @@
-//! Connections that come and go as fast as the server lets them: logins, or handshakes only.
+//! Connections that come and go: logins, or handshakes only.
 //!
-//! Every slot makes one connection after another. A first round, one for each account, is not measured: it
-//! fills what server and generator may remember of a password, and its cost is told apart as `cold`.
+//! `login` makes one after the other: what a login takes when nobody else wants one. `storm` and `handshake` keep
+//! many under way, each slot one connection after another, by full handshakes and by tickets. A first round, one
+//! for each account, is not measured: it fills what server and client may remember of a password or a ticket, and
+//! its cost is told apart as `cold`. What no server can leave out of a full handshake, a signature and a key
+//! exchange, stands beside; for `handshake` also what the rustls echo takes for the same.
 
 use std::sync::Arc;
 
 use super::Outcome;
 use crate::bench::{Bench, Reading};
+use crate::certs::Authority;
+use crate::echo::{Echo, Kind};
 use crate::histogram::Histogram;
 use crate::plan::{Dialect, Goal, Mechanism, Plan};
-use crate::progress::Progress;
 use crate::report::Row;
+use crate::server::Setup;
 use crate::swarm::{Driver, End, Event, Swarm};
+use crate::talk::SLICE_NS;
+use crate::tls;
 
 /// Longest first round, and longest wait for the last connections.
 const WARM_UP_S: u64 = 60;
+/// Fewest connections of a measurement, however long they take.
+const DONE_MIN: u64 = 100;
 /// Failures after which a storm is given up.
 const FAILURES_MAX: u64 = 100;
 
-/// Login and logout, for each dialect and mechanism.
+/// One row: what is done over and over.
+#[derive(Clone, Copy, Debug)]
+struct Errand {
+    scenario: &'static str,
+    dialect: Dialect,
+    mechanism: Mechanism,
+    goal: Goal,
+    resumes: bool,
+    concurrency: u32,
+}
+
+impl Errand {
+    fn proof(&self) -> &'static str {
+        if self.dialect == Dialect::Xep0035 { "jabber:iq:auth" } else { self.mechanism.name() }
+    }
+
+    fn handshake(&self) -> &'static str {
+        match (self.dialect.is_secure(), self.resumes) {
+            (false, _) => "none",
+            (true, false) => "full",
+            (true, true) => "resumed",
+        }
+    }
+
+    fn label(&self) -> String {
+        let proof = if self.goal == Goal::Bound { format!(" {}", self.proof()) } else { String::new() };
+        format!("{} {}{proof} {}", self.scenario, self.dialect.name(), self.handshake())
+    }
+}
+
+/// Login and logout, one after the other, for each dialect and mechanism.
 pub(super) fn logins(bench: &mut Bench) -> Outcome<()> {
+    each_proof(bench, "login", 1, &[false])
+}
+
+/// The same, many at the same time; by full handshakes and by tickets.
+pub(super) fn storms(bench: &mut Bench) -> Outcome<()> {
+    let concurrency = bench.options.concurrency;
+    each_proof(bench, "storm", concurrency, &[false, true])
+}
+
+fn each_proof(bench: &mut Bench, scenario: &'static str, concurrency: u32, handshakes: &[bool]) -> Outcome<()> {
     for dialect in bench.options.dialects.clone() {
         for mechanism in bench.options.mechanisms.clone() {
             // The 2002 login has no mechanisms: it is run once.
             if dialect == Dialect::Xep0035 && Some(&mechanism) != bench.options.mechanisms.first() {
                 continue;
             }
-            storm(bench, "login", dialect, mechanism, Goal::Bound)?;
+            for &resumes in handshakes.iter().filter(|resumes| dialect.is_secure() || !**resumes) {
+                run(bench, Errand { scenario, dialect, mechanism, goal: Goal::Bound, resumes, concurrency })?;
+            }
         }
     }
-    bench.report.table("login");
+    bench.report.table(scenario);
     Ok(())
 }
 
-/// TCP, STARTTLS where the dialect has it, a full TLS handshake, and cut.
+/// TCP, STARTTLS where the dialect has it, a TLS handshake, and cut. The limit is the rustls echo's handshake.
 pub(super) fn handshakes(bench: &mut Bench) -> Outcome<()> {
+    let (scenario, concurrency, mechanism) = ("handshake", bench.options.concurrency, Mechanism::Plain);
+    let echo = Echo::start(Kind::Tls)?;
+    let errand =
+        Errand { scenario, dialect: Dialect::TlsEcho, mechanism, goal: Goal::Secured, resumes: false, concurrency };
+    if let Some(plan) = bench.plan_for(echo.address, errand.dialect, mechanism, errand.goal) {
+        storm(bench, errand, plan, &[echo.pid()])?;
+    }
+    drop(echo);
     for dialect in bench.options.dialects.clone() {
-        if dialect.is_secure() {
-            storm(bench, "handshake", dialect, Mechanism::Plain, Goal::Secured)?;
+        for resumes in [false, true].into_iter().filter(|_| dialect.is_secure()) {
+            // A ticket comes behind the handshake: who wants the next one waits for the first words.
+            let goal = if resumes { Goal::Greeted } else { Goal::Secured };
+            run(bench, Errand { scenario, dialect, mechanism, goal, resumes, concurrency })?;
         }
     }
-    bench.report.table("handshake");
+    bench.report.table(scenario);
     Ok(())
 }
 
-fn storm(bench: &mut Bench, scenario: &'static str, dialect: Dialect, mechanism: Mechanism, goal: Goal) -> Outcome<()> {
-    let proof = if dialect == Dialect::Xep0035 { "jabber:iq:auth" } else { mechanism.name() };
-    let what = if goal == Goal::Bound { format!("{} {proof}", dialect.name()) } else { dialect.name().to_owned() };
-    let Some(plan) = bench.plan(dialect, mechanism, goal).map(Arc::new) else {
-        bench.report.skip(scenario, &what, "no port was given for it");
+/// Makes server and plan ready.
+fn run(bench: &mut Bench, errand: Errand) -> Outcome<()> {
+    let Errand { scenario, dialect, mechanism, goal, .. } = errand;
+    let Some(mut plan) = bench.plan(dialect, mechanism, goal) else {
+        bench.report.skip(scenario, &errand.label(), "no port was given for it");
         return Ok(());
     };
-    bench.server.restart(None)?;
+    // So many that one account's logins follow each other, which its ticket waits for.
+    let few = if errand.resumes { errand.concurrency * 2 } else { 1 };
+    plan.accounts = bench.options.accounts.max(few);
+    let mut setup = Setup::default();
+    let is_certified = mechanism == Mechanism::External && goal == Goal::Bound && dialect != Dialect::Xep0035;
+    if is_certified && !bench.server.is_own() {
+        bench.report.skip(scenario, &errand.label(), "only a server that was started here can be told whom to trust");
+        return Ok(());
+    }
+    let authority = if is_certified { Some(Authority::new()?) } else { None };
+    if is_certified || errand.resumes {
+        let configs = (0..plan.accounts).map(|account| own_config(&plan, account, authority.as_ref(), errand.resumes));
+        plan.tls = configs.collect::<Outcome<_>>()?;
+    }
+    setup.client_roots = authority.map(|authority| authority.pem);
+    bench.server.restart(&setup)?;
     let pids = bench.server.pids().to_vec();
-    let mut storm = Storm::new(plan, bench.options.concurrency, bench.swarm.now_ns());
-    let warm_up = bench.options.accounts.max(bench.options.concurrency);
-    storm.end_after = Some(warm_up.into());
+    storm(bench, errand, plan, &pids)
+}
+
+fn own_config(
+    plan: &Plan,
+    account: u32,
+    authority: Option<&Authority>,
+    resumes: bool,
+) -> Outcome<Arc<rustls::ClientConfig>> {
+    let jid = format!("{}@{}", plan.localpart(account), plan.domain);
+    let identity = authority.map(|authority| authority.client(&jid)).transpose()?;
+    Ok(Arc::new(tls::Client { direct: plan.dialect == Dialect::Direct, resumes, identity }.config()?))
+}
+
+fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome<()> {
+    let (label, plan) = (errand.label(), Arc::new(plan));
+    let mut storm = Storm::new(plan.clone(), errand.concurrency);
+    storm.end_after = Some(plan.accounts.max(errand.concurrency).into());
     let deadline_ns = bench.deadline_ns(WARM_UP_S);
-    let meter = bench.meter(&pids);
+    let meter = bench.meter(pids);
     let warmed = bench.swarm.run(&mut storm, deadline_ns)?;
-    let cold = bench.read(&meter, &pids);
+    let cold = bench.read(&meter, pids);
     if let Some(lacks) = storm.lacks {
-        bench.report.skip(scenario, &what, &lacks);
+        bench.report.skip(errand.scenario, &label, &lacks);
         return Ok(());
     }
     if !warmed || storm.failed > 0 {
         let first = storm.first_failure.unwrap_or_else(|| "too slow".to_owned());
-        bench.report.fail(format!("{scenario} {what}: {} failed before it began: {first}", storm.failed));
+        bench.report.fail(format!("{label}: {} failed before it began: {first}", storm.failed));
         bench.swarm.cut_all();
         return Ok(());
     }
     let cold_us = cold.server_us_per(storm.done);
 
-    storm.begin_again();
+    storm.begin_again(bench.swarm.now_ns());
     let deadline_ns = bench.deadline_ms(bench.options.measure_ms);
-    let meter = bench.meter(&pids);
+    let meter = bench.meter(pids);
     bench.swarm.run(&mut storm, deadline_ns)?;
-    let reading = bench.read(&meter, &pids);
+    if storm.done < DONE_MIN {
+        // Too few to say anything: it goes on until there are enough.
+        storm.end_after = Some(DONE_MIN);
+        let deadline_ns = bench.deadline_ns(WARM_UP_S);
+        bench.swarm.run(&mut storm, deadline_ns)?;
+    }
+    let reading = bench.read(&meter, pids);
     let (done, failed) = (storm.done, storm.failed);
-    report(bench, scenario, &storm, proof, &reading, cold_us);
+    if errand.resumes && storm.resumed == 0 {
+        bench.report.skip(errand.scenario, &label, "the server resumes no TLS session");
+    } else {
+        report(bench, errand, &storm, &reading, cold_us);
+    }
     if failed > 0 {
         let first = storm.first_failure.take().unwrap_or_default();
-        bench.report.fail(format!("{scenario} {what}: {failed} of {} failed: {first}", done + failed));
+        bench.report.fail(format!("{label}: {failed} of {} failed: {first}", done + failed));
     }
     // Connections under way end in order, so that the next scenario finds the server at rest.
     storm.end_after = Some(storm.done);
@@ -91,26 +192,31 @@ fn storm(bench: &mut Bench, scenario: &'static str, dialect: Dialect, mechanism:
     Ok(())
 }
 
-fn report(
-    bench: &mut Bench,
-    scenario: &'static str,
-    storm: &Storm,
-    proof: &str,
-    reading: &Reading,
-    cold_us: Option<f64>,
-) {
-    let mut row = Row::new(scenario).text("dialect", storm.plan.dialect.name());
-    if scenario == "login" {
-        row = row.text("mechanism", proof);
+fn report(bench: &mut Bench, errand: Errand, storm: &Storm, reading: &Reading, cold_us: Option<f64>) {
+    let mut row = Row::new(errand.scenario).text("dialect", errand.dialect.name());
+    if errand.goal == Goal::Bound {
+        row = row.text("mechanism", errand.proof());
     }
+    let ms = |us: f64| us / 1000.0;
+    let each_us = reading.server_us_per(storm.done);
+    let is_full = errand.dialect.is_secure() && !errand.resumes;
+    let limit_us = is_full.then(|| bench.arithmetic.handshake_us());
     row = row
+        .text("handshake", errand.handshake())
+        .number("resumed", storm.resumed as f64 / storm.times.total().max(1) as f64, 3)
         .whole("done", storm.done)
         .whole("failed", storm.failed)
         .number("per_s", storm.done as f64 / reading.seconds, 0)
-        .number_if("cpu_ms_each", reading.server_us_per(storm.done).map(|us| us / 1000.0), 4)
-        .number_if("cold_cpu_ms_each", cold_us.map(|us| us / 1000.0), 4)
+        .number_if("cpu_ms_each", each_us.map(ms), 4)
+        .number_if("cold_cpu_ms_each", cold_us.map(ms), 4)
+        .number_if("limit_cpu_ms", limit_us.map(ms), 4)
+        .number_if("cpu_to_limit", each_us.zip(limit_us).map(|(each, limit)| each / limit), 2)
         .number("p50_ms", storm.times.percentile_us(0.5) / 1000.0, 2)
         .number("p99_ms", storm.times.percentile_us(0.99) / 1000.0, 2);
+    let label = errand.label();
+    bench.report.latencies(&label, &storm.times);
+    bench.report.throughput(&label, &storm.slices, SLICE_NS);
+    bench.report.cost(&label, each_us, limit_us);
     bench.report.add(reading.add_to(row));
 }
 
@@ -121,38 +227,54 @@ struct Storm {
     serial: u32,
     under_way: u32,
     done: u64,
+    resumed: u64,
     failed: u64,
     first_failure: Option<String>,
     lacks: Option<String>,
     /// From connect to ready.
     times: Histogram,
+    /// Done in each slice since the measurement began.
+    slices: Vec<u64>,
+    measured_from_ns: u64,
     /// Begins nothing more after so many, and is done when those under way have ended.
     end_after: Option<u64>,
-    progress: Progress,
 }
 
 impl Storm {
-    fn new(plan: Arc<Plan>, concurrency: u32, now_ns: u64) -> Self {
+    fn new(plan: Arc<Plan>, concurrency: u32) -> Self {
         Self {
             plan,
             concurrency,
             serial: 0,
             under_way: 0,
             done: 0,
+            resumed: 0,
             failed: 0,
             first_failure: None,
             lacks: None,
             times: Histogram::default(),
+            slices: Vec::new(),
+            measured_from_ns: 0,
             end_after: None,
-            progress: Progress::new(now_ns),
         }
     }
 
     /// Forgets the warm-up's figures.
-    fn begin_again(&mut self) {
-        self.done = 0;
+    fn begin_again(&mut self, now_ns: u64) {
+        (self.done, self.resumed, self.measured_from_ns) = (0, 0, now_ns);
         self.times.clear();
+        self.slices.clear();
         self.end_after = None;
+    }
+
+    fn done(&mut self, now_ns: u64) {
+        self.under_way -= 1;
+        self.done += 1;
+        let slice = (now_ns.saturating_sub(self.measured_from_ns) / SLICE_NS) as usize;
+        if self.slices.len() <= slice {
+            self.slices.resize(slice + 1, 0);
+        }
+        self.slices[slice] += 1;
     }
 
     fn begins_more(&self) -> bool {
@@ -169,24 +291,24 @@ impl Storm {
 impl Driver for Storm {
     fn event(&mut self, swarm: &mut Swarm, id: usize, _tag: u32, event: Event<'_>) {
         match event {
-            Event::Ready { took_ns, .. } => {
+            Event::Ready { took_ns, resumed, .. } => {
                 self.times.record(took_ns);
-                if self.plan.goal == Goal::Secured {
+                self.resumed += u64::from(resumed);
+                if self.plan.goal != Goal::Bound {
                     swarm.cut(id);
-                    self.under_way -= 1;
-                    self.done += 1;
+                    self.done(swarm.now_ns());
                 } else {
                     swarm.logout(id);
                 }
             }
             Event::Frame(_) => {}
             Event::Ended(end) => {
-                self.under_way -= 1;
                 match end {
-                    End::Closed => self.done += 1,
+                    End::Closed => return self.done(swarm.now_ns()),
                     End::Unsupported(text) => self.lacks = Some(text),
                     End::Failed(text) => self.fail(text),
                 }
+                self.under_way -= 1;
             }
         }
     }
@@ -199,11 +321,14 @@ impl Driver for Storm {
             }
             self.serial = self.serial.wrapping_add(1);
         }
-        self.progress.show(swarm.now_ns(), self.plan.dialect.name(), self.done, 0);
     }
 
     fn is_done(&self) -> bool {
         let ended = self.end_after.is_some_and(|end| self.done + self.failed >= end) || self.failed >= FAILURES_MAX;
         (ended || self.lacks.is_some()) && self.under_way == 0
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        (self.plan.dialect.name(), self.done, self.end_after)
     }
 }

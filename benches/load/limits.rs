@@ -1,0 +1,114 @@
+//! The limits that are no server: what the TLS provider's own arithmetic takes, and the writing of a record.
+//!
+//! The echoes are the other limits (`echo.rs`). All are measured in the run whose figures stand beside them.
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, NamedGroup, ServerConnection, SignatureScheme};
+
+use crate::process;
+use crate::tls;
+
+/// How long each is measured, in processor time.
+const MEASURE_NS: u64 = 200_000_000;
+/// Operations between two looks at the processor time.
+const BATCH: u32 = 64;
+
+/// What a full handshake cannot do without, in microseconds of processor time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arithmetic {
+    /// A signature with P-256.
+    pub(crate) sign_us: f64,
+    /// A key pair of X25519 and the agreement with another's.
+    pub(crate) exchange_us: f64,
+}
+
+impl Arithmetic {
+    /// The server's side of a full handshake.
+    pub(crate) fn handshake_us(&self) -> f64 {
+        self.sign_us + self.exchange_us
+    }
+
+    /// Measures the provider that server and generator are built with.
+    pub(crate) fn measure() -> Result<Self, Box<dyn Error>> {
+        let provider = tls::provider();
+        let key = provider.key_provider.load_private_key(tls::identity()?.1)?;
+        let signer = key.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).ok_or("no ECDSA with P-256")?;
+        let sign_us = time(|| signer.sign(&[0x20; 130]).map(drop))?;
+        let group = provider.kx_groups.iter().find(|group| group.name() == NamedGroup::X25519).ok_or("no X25519")?;
+        let peer = group.start()?.pub_key().to_vec();
+        let exchange_us = time(|| group.start()?.complete(&peer).map(drop))?;
+        Ok(Self { sign_us, exchange_us })
+    }
+}
+
+/// Processor microseconds of one `operation`.
+fn time(mut operation: impl FnMut() -> Result<(), rustls::Error>) -> Result<f64, rustls::Error> {
+    let (begun_ns, mut count) = (process::thread_cpu_ns(), 0u64);
+    loop {
+        for _ in 0..BATCH {
+            operation()?;
+        }
+        count += u64::from(BATCH);
+        let spent_ns = process::thread_cpu_ns() - begun_ns;
+        if spent_ns >= MEASURE_NS {
+            return Ok(spent_ns as f64 / 1000.0 / count as f64);
+        }
+    }
+}
+
+/// Processor microseconds of one TLS record of `size` bytes: encrypted and written to a socket.
+///
+/// The write goes through the kernel's loopback up to the other socket's buffer, as a server's does. Whoever
+/// reads there is not counted.
+pub(crate) fn tls_write_us(size: usize) -> Result<f64, Box<dyn Error>> {
+    let (mut tls, mut socket, mut reader) = secure_pair()?;
+    let (data, mut sink) = (vec![b'x'; size], vec![0; (size + 256) * BATCH as usize]);
+    let (mut spent_ns, mut count) = (0, 0u64);
+    while spent_ns < MEASURE_NS {
+        let (begun_ns, mut length) = (process::thread_cpu_ns(), 0);
+        // Long enough that a look at the clock costs nothing beside it, short enough for the socket's buffer.
+        for _ in 0..BATCH {
+            tls.writer().write_all(&data)?;
+            while tls.wants_write() {
+                length += tls.write_tls(&mut socket)?;
+            }
+        }
+        spent_ns += process::thread_cpu_ns() - begun_ns;
+        count += u64::from(BATCH);
+        reader.read_exact(&mut sink[..length])?;
+    }
+    Ok(spent_ns as f64 / 1000.0 / count as f64)
+}
+
+/// A server's end of TLS with its socket, and the socket at the other end. The handshake goes through memory.
+fn secure_pair() -> Result<(ServerConnection, TcpStream, TcpStream), Box<dyn Error>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let reader = TcpStream::connect(listener.local_addr()?)?;
+    let (socket, _) = listener.accept()?;
+    socket.set_nodelay(true)?;
+    let mut server = ServerConnection::new(tls::server_config()?)?;
+    let name = ServerName::try_from("echo.local")?;
+    let mut client = ClientConnection::new(Arc::new(tls::Client::default().config()?), name)?;
+    let mut wire = Vec::new();
+    while client.is_handshaking() || server.is_handshaking() || client.wants_write() {
+        client.write_tls(&mut wire)?;
+        server.read_tls(&mut wire.as_slice())?;
+        server.process_new_packets()?;
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire)?;
+        }
+        let mut rest = wire.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest)?;
+            client.process_new_packets()?;
+        }
+        wire.clear();
+    }
+    Ok((server, socket, reader))
+}
