@@ -65,6 +65,7 @@ fn server(folder: &Path) -> Result<Server, Box<dyn Error>> {
     add_account(&mut engine, "alice", "correct horse")?;
     let parts = Parts {
         tls: Some(certificates(folder)?),
+        components: Vec::new(),
         // Called by `reload` over the control socket and on SIGHUP, neither of which this host uses.
         reload: Box::new(|_| Err("this host does not reload".into())),
         engine: Box::new(engine),

@@ -3,6 +3,7 @@
 //! ```text
 //!            Header, Element …            Bound
 //! accept ──▶ Negotiating(Box) ──────────▶ Bound ──▶ Closing ──▶ freed at the end of the tick
+//!        └─▶ Joining(Box) ──handshake──▶ Component ──┘
 //! ```
 //!
 //! An idle bound connection is this row, an empty outbox and a session: no buffer, no parser, no
@@ -10,6 +11,7 @@
 
 use crate::ids::SessionId;
 use crate::storage::Ticket;
+use crate::stream::component::{ComponentStream, JoinedStream};
 use crate::stream::{Ask, Negotiation};
 use crate::xml::{Scan, StreamNs};
 use std::net::IpAddr;
@@ -40,6 +42,10 @@ pub enum Phase {
     Negotiating(Box<Negotiating>),
     /// Carries a session.
     Bound(Bound),
+    /// An external component that has not proven itself yet.
+    Joining(Box<ComponentStream>),
+    /// An external component (XEP-0114).
+    Component(JoinedStream),
     /// Our end of the stream is written; what still comes is thrown away.
     Closing {
         /// The namespaces of its header, to see its end come; `None` is the standard header.
@@ -47,6 +53,13 @@ pub enum Phase {
     },
     /// A handler has the state in its hands.
     Taken,
+}
+
+impl Phase {
+    /// Whether stanzas come and go: a session's, or a component's.
+    pub fn carries_stanzas(&self) -> bool {
+        matches!(self, Self::Bound(_) | Self::Component(_))
+    }
 }
 
 /// A connection before its session.

@@ -30,6 +30,7 @@
 //! }
 //! let parts = Parts {
 //!     tls: None,
+//!     components: Vec::new(),
 //!     reload: Box::new(|_| Err("there is nothing to load again".into())),
 //!     engine: Box::new(Memory::new()),
 //!     control: None,

@@ -272,6 +272,18 @@ pub const ROSTER_NAME_BYTES_MAX: usize = 1_023;
 /// leave at once when it comes, together with messages that have waited: that must fit an outbox.
 pub const SUBSCRIPTION_REQUEST_BYTES_MAX: usize = 2_048;
 
+/// Bytes of what one account remembers of whom it sees elsewhere, for the day that their component goes: some two
+/// thousand contacts and occupants of rooms. What they are told then must fit an outbox.
+pub const SEEN_BYTES_MAX: usize = 128 * 1024;
+/// The same, of all accounts together.
+pub const SEEN_TOTAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Longest path of a Unix socket on Linux, without its end.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Bytes of a file with a component's secret that are read: more than anybody writes, and no way to fill memory with a
+/// file named by mistake.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
+
 /// Accounts whose last goodbye waits in memory to be written.
 pub const LAST_KEPT_MAX: usize = 4_096;
 /// Bytes of the status of a goodbye that is kept; a longer one is left out.

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use stonechat::boot::{Boot, LogRule};
 use stonechat::cli::{self, Listening, StandardInput, Surroundings};
-use stonechat::config::Config;
+use stonechat::config::{Config, ListenerKind};
 use stonechat::server::{self, Parts};
 
 fn main() -> ExitCode {
@@ -73,13 +73,16 @@ fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listenin
     let parts = Parts {
         reload: Box::new(boot.reloader(&config)),
         tls: boot.tls.take(),
+        components: std::mem::take(&mut boot.components),
         control: Some(boot.socket_path()),
         engine: Box::new(boot.store),
         signals: true,
     };
     let mut server = server::start(&config, parts)?;
-    let listening = server.listeners().map(|(address, kind)| Listening { kind, address });
-    on_listening(&listening.collect::<Vec<_>>());
+    let addresses = server.listeners().map(|(address, kind)| Listening { kind, place: address.to_string() });
+    let sockets = server.component_sockets().map(|path| path.display().to_string());
+    let sockets = sockets.map(|place| Listening { kind: ListenerKind::Component, place });
+    on_listening(&addresses.chain(sockets).collect::<Vec<_>>());
     server::forget_start();
     Ok(server.run()?)
 }

@@ -23,6 +23,8 @@ pub use crate::limits::{POOLED_BUFFER_BYTES_MAX, POOLED_BUFFERS_MAX};
 pub struct OutboxLimits {
     /// Unsent and held bytes of one connection.
     pub bytes_max: usize,
+    /// The same for a component, which is written to for all of its users.
+    pub component_bytes_max: usize,
     /// Unsent and held bytes of all connections together.
     pub total_bytes_max: usize,
     /// Held answers of one connection.
@@ -58,6 +60,8 @@ const DIRTY: u8 = 1;
 const OVERFLOWN: u8 = 2;
 /// Takes no more bytes: the end of the stream was written.
 const SEALED: u8 = 4;
+/// A component's: it may hold more.
+const WIDE: u8 = 8;
 
 /// Where an outbox stood before the running handler appended to it.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +113,19 @@ impl Outboxes {
         }
     }
 
+    /// From now on the connection is a component's, and may hold as much as one of those.
+    pub fn widen(&mut self, conn: ConnId) {
+        if let Some(row) = row_mut(&mut self.rows, conn) {
+            row.flags |= WIDE;
+        }
+    }
+
+    /// Whether a component's outbox is at least half full: what can do without is left out.
+    pub fn is_half_full(&self, conn: ConnId) -> bool {
+        let half = (self.limits.component_bytes_max / 2).min(self.limits.total_bytes_max / 2);
+        self.pending(conn).len() >= half
+    }
+
     /// Drops whatever a connection still has to send and gives its memory back.
     pub fn close(&mut self, conn: ConnId) {
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
@@ -124,8 +141,9 @@ impl Outboxes {
     /// Lets `write` append to the outbox of `conn`. A connection that is gone, sealed or overflown
     /// takes nothing; one that passes its bound is put on the overflown list.
     pub fn append(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let (bytes_max, total_max) = (self.limits.bytes_max, self.limits.total_bytes_max);
+        let OutboxLimits { bytes_max, component_bytes_max, total_bytes_max: total_max, .. } = self.limits;
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
+        let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
         if row.flags & (OVERFLOWN | SEALED) != 0 {
             return;
         }
@@ -155,11 +173,12 @@ impl Outboxes {
     /// what would be out of date if something older came after it, such as presence. The run is past its last read:
     /// what went behind a held answer is not taken back.
     pub fn append_in_turn(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let (bytes_max, total_max) = (self.limits.bytes_max, self.limits.total_bytes_max);
+        let OutboxLimits { bytes_max, component_bytes_max, total_bytes_max: total_max, .. } = self.limits;
         let held = row_mut(&mut self.rows, conn).filter(|row| row.held.is_some());
         let Some(row) = held.filter(|row| row.flags & (OVERFLOWN | SEALED) == 0) else {
             return self.append(conn, write);
         };
+        let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
         let Some(HeldList(held)) = row.held.as_deref_mut() else { return };
         let Some(last) = held.back_mut() else { return };
         let before = last.bytes.len();
@@ -183,7 +202,12 @@ impl Outboxes {
         }
         let limits = mem::replace(
             &mut self.limits,
-            OutboxLimits { bytes_max: usize::MAX, total_bytes_max: usize::MAX, held_max: 0 },
+            OutboxLimits {
+                bytes_max: usize::MAX,
+                component_bytes_max: usize::MAX,
+                total_bytes_max: usize::MAX,
+                held_max: 0,
+            },
         );
         self.append(conn, write);
         self.limits = limits;
@@ -300,7 +324,7 @@ impl Outboxes {
     /// The handler's promise waits for `ticket`: moves all that it appended to the held lists. A
     /// connection that holds more than it may goes on the overflown list.
     pub fn hold(&mut self, ticket: u64, deadline_ms: u64) {
-        let held_max = self.limits.held_max;
+        let OutboxLimits { bytes_max, component_bytes_max, held_max, .. } = self.limits;
         let mut journal = mem::take(&mut self.journal);
         for Mark { conn, len } in journal.drain(..) {
             // The first mark of a connection has taken all that the run appended there.
@@ -315,7 +339,10 @@ impl Outboxes {
                 Some(last) if last.ticket == ticket => last.bytes.extend_from_slice(&bytes),
                 _ => held.push_back(Held { ticket, deadline_ms, bytes }),
             }
-            if held.len() > held_max && row.flags & OVERFLOWN == 0 {
+            let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
+            let held_bytes: usize = held.iter().map(|held| held.bytes.len()).sum();
+            let is_over = held.len() > held_max || held_bytes > bytes_max;
+            if is_over && row.flags & OVERFLOWN == 0 {
                 row.flags |= OVERFLOWN;
                 self.overflown.push(conn);
             }
@@ -443,7 +470,8 @@ mod tests {
     fn two() -> (Outboxes, ConnId, ConnId) {
         let mut table: Table<ConnId, ()> = Table::new();
         let (a, b) = (table.insert(()), table.insert(()));
-        let mut outboxes = Outboxes::new(OutboxLimits { bytes_max: 100, total_bytes_max: 150, held_max: 2 });
+        let mut outboxes =
+            Outboxes::new(OutboxLimits { bytes_max: 100, component_bytes_max: 120, total_bytes_max: 150, held_max: 2 });
         outboxes.open(a);
         outboxes.open(b);
         (outboxes, a, b)

@@ -8,10 +8,13 @@ mod process;
 
 use process::{FREE_PORTS, Folder, Server};
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Output;
 use std::time::Duration;
+use stonechat::crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 #[test]
 fn the_working_directory_has_configuration_and_data() {
@@ -154,4 +157,73 @@ fn a_taken_port_says_what_to_change() {
     let (code, _, err) = folder.run(&[], "");
     assert_eq!(code, 1);
     assert!(err.contains(&address.to_string()) && err.contains("[[listener]]"), "{err}");
+}
+
+/// A gateway's operator: a secret in a file, a Unix socket, a reload that nobody notices, a wrong secret in the log.
+#[test]
+fn a_component_plugs_in_and_a_reload_keeps_it() {
+    let folder = Folder::new("component");
+    let secret = folder.0.join("gateway.secret");
+    fs::write(&secret, "words that nobody guesses\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let config = "[[listener]]\nkind = \"starttls\"\naddresses = [\"127.0.0.1:0\"]\n\
+        [[listener]]\nkind = \"component\"\naddresses = [\"127.0.0.1:0\"]\nsocket = \"c.sock\"\n\
+        [[component]]\nname = \"gateway.localhost\"\nsecret_file = \"gateway.secret\"\n";
+    fs::write(folder.0.join("stonechat.toml"), config).unwrap();
+    let (code, out, err) = folder.run(&["check"], "");
+    assert!(code == 3 && (out.clone() + &err).contains("lets everybody read it"), "{code} {out} {err}");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(folder.run(&["check"], "").0, 0);
+
+    let mut server = Server::start(&folder);
+    let path = folder.0.join("c.sock");
+    assert!(server.greeting.contains("c.sock (components)"), "{}", server.greeting);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut by_path = UnixStream::connect(&path).unwrap();
+    by_path.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let id = greeted(&mut by_path);
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{id}words that nobody guesses").as_bytes());
+    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    by_path.write_all(format!("<handshake>{hex}</handshake>").as_bytes()).unwrap();
+    heard(&mut by_path, "<handshake/>");
+    assert!(folder.run(&["status"], "").1.lines().any(|line| line.starts_with("components") && line.ends_with(" 1")));
+
+    server.signal("HUP");
+    assert_eq!(folder.run(&["reload"], "").0, 0);
+    by_path
+        .write_all(b"<iq from='gateway.localhost' to='localhost' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
+        .unwrap();
+    heard(&mut by_path, "id='p'");
+
+    let mut by_address = TcpStream::connect(server.address("(components)")).unwrap();
+    by_address.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    by_address.write_all(COMPONENT_HEADER).unwrap();
+    assert!(heard(&mut by_address, "</stream:stream>").contains("<conflict "));
+
+    server.signal("TERM");
+    assert!(heard(&mut by_path, "</stream:stream>").contains("<system-shutdown "));
+    drop(by_path);
+    assert_eq!(server.ended().1, Some(0));
+    assert!(!path.exists(), "the socket goes with the server");
+}
+
+const COMPONENT_HEADER: &[u8] = b"<stream:stream xmlns='jabber:component:accept' \
+    xmlns:stream='http://etherx.jabber.org/streams' to='gateway.localhost'>";
+
+/// Sends a component's header; the stream's id.
+fn greeted(socket: &mut UnixStream) -> String {
+    socket.write_all(COMPONENT_HEADER).unwrap();
+    let header = heard(socket, "'>");
+    header.split_once("id='").unwrap().1.split_once('\'').unwrap().0.to_owned()
+}
+
+/// Reads until `end` has come.
+fn heard(socket: &mut impl Read, end: &str) -> String {
+    let mut all = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&all).contains(end) {
+        assert_ne!(socket.read(&mut byte).unwrap(), 0, "closed before {end}: {}", String::from_utf8_lossy(&all));
+        all.push(byte[0]);
+    }
+    String::from_utf8(all).unwrap()
 }

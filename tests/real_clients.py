@@ -29,6 +29,7 @@ CLIENTS = HERE / "clients"
 INSTALLED = Path(os.environ.get("REAL_CLIENTS_FOLDER", HERE.parent / "target" / "real-clients"))
 CASE_SECONDS_MAX = 45
 START_SECONDS_MAX = 15
+GATEWAY_SECRET = "words that no one guesses"
 PASSWORDS = {"alice": "secret", "bob": "pass-w0rd", "carol": "no one knows"}
 HEADER = (
     "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
@@ -132,7 +133,11 @@ def xep0035():
     return [sys.executable, CLIENTS / "xep0035_client.py"], {}
 
 
-LIBRARIES = {"slixmpp": slixmpp, "xmpp.js": xmppjs, "libstrophe": strophe, "xep-0035": xep0035}
+def slixmpp_component():
+    return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_component.py"], {}
+
+
+LIBRARIES = {"slixmpp": slixmpp, "slixmpp-component": slixmpp_component, "xmpp.js": xmppjs, "libstrophe": strophe, "xep-0035": xep0035}
 
 
 # --- certificates, made on the spot ----------------------------------------------------------------------------------
@@ -178,11 +183,11 @@ def free_ports(count):
 
 
 class Server:
-    """A server in a scratch folder: `starttls` and `direct` are its ports."""
+    """A server in a scratch folder: `starttls`, `direct` and `component` are its ports."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.starttls, self.direct = free_ports(2)
+        self.starttls, self.direct, self.component = free_ports(3)
         self.process = None
 
     def launch(self, command):
@@ -217,7 +222,7 @@ class Server:
 
 class Stonechat(Server):
     name = "stonechat"
-    can = {"2002", "alpn", "external", "plus", "resume", "sha256"}
+    can = {"2002", "alpn", "component", "external", "plus", "resume", "sha256"}
 
     def __init__(self, folder, program):
         super().__init__(folder)
@@ -250,6 +255,14 @@ addresses = ["127.0.0.1:{self.starttls}", "[::1]:{self.starttls}"]
 [[listener]]
 kind = "direct"
 addresses = ["127.0.0.1:{self.direct}", "[::1]:{self.direct}"]
+
+[[component]]
+name = "gateway.localhost"
+secret = "{GATEWAY_SECRET}"
+
+[[listener]]
+kind = "component"
+addresses = ["127.0.0.1:{self.component}"]
 """)
 
     def start(self):
@@ -450,6 +463,41 @@ class World:
             raise collecting.failure(f"stamped by {origin} at {stamp}")
         collecting.ends_well()
 
+    def gateway(self, user):
+        """A component that a user adds to the roster, sees, and writes to; it goes, and comes back."""
+        contact, text = "echo@gateway.localhost", "Müller & Söhne <grüßen> \"'"
+
+        def started(**more):
+            options = {"jid": "gateway.localhost", "port": self.server.component, "password": GATEWAY_SECRET, **more}
+            return Client(self, "slixmpp-component", user, "gateway", **options)
+
+        started(password="wrong").ends_badly()
+        for turn in range(2):
+            gateway = started()
+            gateway.says("bound")
+            if gateway.says("server") != "server/im":
+                raise gateway.failure("does not know the server")
+            friend = Client(self, "slixmpp", user, "befriend", to=contact, text=text)
+            bound = friend.says("bound")
+            if friend.says("items") != "gateway.localhost":
+                raise friend.failure("the server does not list the gateway")
+            if turn == 0:
+                # Later the roster knows: it asks, and hears.
+                friend.says("subscribed")
+                gateway.says("asked")
+            friend.says("roster both")
+            if friend.says("saw") != f"{contact}/echo listening":
+                raise friend.failure("does not see the contact")
+            if gateway.says("heard") != f"{bound} {text}":
+                raise gateway.failure("heard something else")
+            if friend.says("heard") != f"{contact}/echo re: {text}":
+                raise friend.failure("heard something else")
+            gateway.process.terminate()
+            gateway.ends_well()
+            if friend.says("lost") != f"{contact}/echo both":
+                raise friend.failure("does not see the contact go")
+            friend.ends_well()
+
     def s_client(self, *options, says, port=None, speak=True):
         """openssl s_client: what it prints must hold every one of `says`."""
         need("openssl", "openssl")
@@ -536,6 +584,7 @@ def cases():
         ("talk across dialects: @xmpp/client asks, XEP-0035 answers", "2002", lambda w: w.talk(("xmpp.js", "bob", {}), old)),
         ("talk in the dialect of 2002: XEP-0078 and XEP-0034", "2002", lambda w: w.talk(old, old_bob)),
         ("slixmpp, a message for somebody who is away", "", lambda w: w.wait("slixmpp", "alice", "carol")),
+        ("slixmpp ComponentXMPP, a gateway that a user befriends", "component", lambda w: w.gateway("bob")),
         ("talk to oneself: one account, two clients", "", lambda w: w.talk(("slixmpp", "alice", {}), ("libstrophe", "alice", {}))),
     ]
 

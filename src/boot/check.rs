@@ -1,16 +1,18 @@
 //! `stonechat check`: would it start? Everything is looked at, nothing is made.
 
-use super::certificates;
-use super::{absolute, make_private, tls_options};
+use super::{absolute, certificates, components, make_private, tls_options};
 use crate::clock::Clock;
-use crate::config::{Config, DomainConfig, ListenerKind};
+use crate::config::{Config, ConfigSource, DomainConfig, ListenerKind, SecretConfig, SocketConfig};
 use crate::transport::certs::{self, Inspection};
 use crate::transport::{CertError, DomainTls, TlsDomains};
 use rustix::fs::{Access, access};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const DAY_S: u64 = 24 * 60 * 60;
+/// A shorter secret is worth a warning. A guess: as many letters have what a key of 80 bits has.
+const SECRET_CHARS_MIN: usize = 16;
 
 /// One thing that a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,58 @@ pub fn check(config: &Config) -> Vec<Finding> {
         let addresses: Vec<String> = listener.addresses.iter().map(ToString::to_string).collect();
         Finding::Good(format!("will listen on {} ({kind})", addresses.join(" ")))
     }));
+    findings.extend(config.component_sockets.iter().map(socket));
+    findings.extend(config.components.iter().map(|component| match components::secret(component) {
+        Ok(_) => Finding::Good(format!("the component {} may connect", component.name)),
+        Err(error) => Finding::Fault(error.to_string()),
+    }));
+    findings.extend(component_warnings(config).into_iter().map(Finding::Warning));
     findings
+}
+
+/// What somebody should look at before components connect.
+pub(super) fn component_warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let of_components = config.listeners.iter().filter(|listener| listener.kind == ListenerKind::Component);
+    for address in of_components.flat_map(|listener| &listener.addresses).filter(|one| !one.ip().is_loopback()) {
+        warnings.push(format!(
+            "components are awaited on {address} in the clear: who can listen on the way reads every message, and who \
+             can reach it may guess at secrets"
+        ));
+    }
+    for component in &config.components {
+        if let SecretConfig::Words(words) = &component.secret {
+            if words.chars().count() < SECRET_CHARS_MIN {
+                let name = &component.name;
+                warnings.push(format!("the secret of the component {name} is short; `openssl rand -hex 20` makes one"));
+            }
+            if let ConfigSource::File(path) = &config.source
+                && let Ok(mode) = fs::metadata(path).map(|data| data.permissions().mode() & 0o777)
+                && mode & 0o007 != 0
+            {
+                warnings.push(format!(
+                    "{}: mode {mode:03o} lets everybody read the secret of the component {}; run chmod 0640 on it, or \
+                     use secret_file",
+                    path.display(),
+                    component.name
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+/// A Unix socket for components: its folder must be there.
+fn socket(socket: &SocketConfig) -> Finding {
+    let path = absolute(&socket.path);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    match access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Finding::Good(format!("will listen on {} (components, mode {:04o})", path.display(), socket.mode)),
+        Err(why) => Finding::Fault(format!(
+            "the socket {} cannot be made: {why}; make its folder, and give it to the user that runs stonechat",
+            path.display()
+        )),
+    }
 }
 
 fn data_folder(path: &Path) -> Finding {

@@ -53,6 +53,15 @@ pub enum BootError {
         /// What is not.
         missing: PathBuf,
     },
+    /// The secret of a component cannot be had.
+    Secret {
+        /// The component.
+        component: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The configuration cannot be read again.
     Config(crate::config::ConfigError),
 }
@@ -94,6 +103,9 @@ impl fmt::Display for BootError {
                 there.display(),
                 missing.display()
             ),
+            Self::Secret { component, path, why } => {
+                write!(f, "no secret for the component {component}: {}: {why}", path.display())
+            }
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -110,6 +122,7 @@ impl BootError {
             | Self::PathTooLong { .. }
             | Self::Certificate { .. }
             | Self::HalfAPair { .. }
+            | Self::Secret { .. }
             | Self::Config(_) => true,
             Self::Folder { .. } | Self::Store { .. } => false,
         }

@@ -10,6 +10,7 @@
 
 mod certificates;
 mod check;
+mod components;
 mod error;
 mod reload;
 
@@ -25,8 +26,10 @@ use crate::admin;
 use crate::clock::Clock;
 use crate::config::{Config, StorageConfig};
 use crate::im::accounts;
+pub use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::storage::{Disk, DiskOptions, STORE_FILE_NAME};
 use crate::storage::{Miss, Store, offline};
+use crate::stream::component::Secret;
 use crate::transport::{TlsDomains, TlsOptions};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -34,8 +37,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Longest path of a Unix socket on Linux, without its end.
-pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Permission bits that nobody but the owner of a data folder should have.
 const OTHERS: u32 = 0o077;
 
@@ -50,6 +51,8 @@ pub struct Boot {
     pub domains: Vec<BootDomain>,
     /// All certificates, loaded; none if no domain has one.
     pub tls: Option<TlsDomains>,
+    /// The components that may connect, and what each proves itself with.
+    pub components: Vec<(String, Secret)>,
     /// The store, open and locked.
     pub store: Disk,
     /// Whether any domain has an account.
@@ -93,8 +96,12 @@ impl Boot {
         for warning in tls.iter().flat_map(TlsDomains::warnings) {
             log::warn!("{warning}");
         }
+        let components = components::secrets(config)?;
+        for warning in check::component_warnings(config) {
+            log::warn!("{warning}");
+        }
         let has_accounts = has_accounts(config, &mut store)?;
-        Ok(Self { data_dir, data_dir_is_new, domains, tls, store, has_accounts, log_rule })
+        Ok(Self { data_dir, data_dir_is_new, domains, tls, components, store, has_accounts, log_rule })
     }
 
     /// What loads the certificates of `config`, which this came from, again: for SIGHUP. It is given those in use, so

@@ -300,3 +300,56 @@ fn the_defaults_can_be_reloaded() {
     assert_ne!(reloaded.domains[0].fingerprint, boot.domains[0].fingerprint);
     assert!(config.domains.iter().all(DomainConfig::has_tls));
 }
+
+/// A component's secret comes from a file that nobody else may read; what is wrong with it is said, and the secret never.
+#[test]
+fn the_secret_of_a_component_is_read_from_its_file() {
+    let folder = Folder::new("secret");
+    let config = folder.config("[[component]]\nname = \"c.example\"\nsecret_file = \"c.secret\"\n");
+    let path = folder.0.join("c.secret");
+    let said = |why: &str| format!("no secret for the component c.example: {}: {why}", path.display());
+    let missing = prepare(&config).unwrap_err();
+    assert!(missing.starts_with(&said("No such file")), "{missing}");
+    folder.file("c.secret", "hunter2 and more words\nsecond line\n");
+    let rows = [(0o644, false), (0o604, false), (0o660, true), (0o640, true), (0o600, true)];
+    for (mode, is_good) in rows {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let prepared = prepare(&config);
+        assert_eq!(faults(&config).is_empty(), is_good, "{mode:o}");
+        match prepared {
+            Ok(boot) => {
+                assert!(is_good, "{mode:o}");
+                assert_eq!(boot.components, [("c.example".into(), Secret::new("hunter2 and more words".into()))]);
+                assert!(!format!("{boot:?}").contains("hunter2"));
+            }
+            Err(refused) => {
+                let why = format!("mode {mode:04o} lets everybody read it; run chmod 0640 or 0600 on it");
+                assert_eq!((refused, is_good), (said(&why), false));
+            }
+        }
+    }
+    folder.file("c.secret", "\nsecond line\n");
+    assert_eq!(prepare(&config).unwrap_err(), said("its first line is empty; write the secret there"));
+    fs::write(&path, [0xFF, 0xFE]).unwrap();
+    assert!(prepare(&config).unwrap_err().contains("UTF-8"));
+}
+
+#[test]
+fn a_check_looks_at_what_components_need() {
+    let folder = Folder::new("component-check");
+    let lines = "[[component]]\nname = \"c.example\"\nsecret = \"short\"\n\
+        [[listener]]\nkind = \"component\"\nsocket = \"nowhere/c.sock\"\n\
+        [[listener]]\nkind = \"component\"\naddresses = [\"192.0.2.1\"]\nin_the_clear = true\n";
+    let config = folder.config(lines);
+    let findings: Vec<String> = check(&config).iter().map(|finding| format!("{finding:?}")).collect();
+    for expected in [
+        "Good(\"the component c.example may connect\")",
+        "Good(\"will listen on 192.0.2.1:5347 (components)\")",
+        "Warning(\"components are awaited on 192.0.2.1:5347 in the clear",
+        "Warning(\"the secret of the component c.example is short",
+        "Fault(\"the socket ",
+    ] {
+        assert!(findings.iter().any(|found| found.starts_with(expected)), "{expected}: {findings:#?}");
+    }
+    assert!(!findings.concat().contains("\"short\""));
+}

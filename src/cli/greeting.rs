@@ -4,19 +4,18 @@ use super::{VERSION_LINE, quoted, source};
 use crate::boot::{Boot, BootDomain};
 use crate::config::{Config, ConfigSource, ListenerKind};
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 
 /// Domains that are listed; more are only counted.
 const DOMAINS_SHOWN_MAX: usize = 16;
 
-/// An address that is listened on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A place that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// How TLS begins there.
     pub kind: ListenerKind,
-    /// With the real port.
-    pub address: SocketAddr,
+    /// The address with its real port, or the path of a Unix socket.
+    pub place: String,
 }
 
 /// Who speaks, and what it goes by.
@@ -56,10 +55,10 @@ pub(super) fn listening(listening: &[Listening]) -> String {
         (ListenerKind::Component, "components"),
     ];
     for (kind, name) in kinds {
-        let addresses = listening.iter().filter(|one| one.kind == kind).map(|one| one.address.to_string());
-        let addresses: Vec<String> = addresses.collect();
-        if !addresses.is_empty() {
-            lines.push(format!("listening:     {} ({name})", addresses.join(" ")));
+        let places = listening.iter().filter(|one| one.kind == kind).map(|one| one.place.as_str());
+        let places: Vec<&str> = places.collect();
+        if !places.is_empty() {
+            lines.push(format!("listening:     {} ({name})", places.join(" ")));
         }
     }
     lines.join("\n")

@@ -108,7 +108,9 @@ fn serve_nobody(config: Config, _: Boot, on_listening: &mut dyn FnMut(&[Listenin
     let listening: Vec<Listening> = config
         .listeners
         .iter()
-        .flat_map(|listener| listener.addresses.iter().map(|&address| Listening { kind: listener.kind, address }))
+        .flat_map(|listener| {
+            listener.addresses.iter().map(|address| Listening { kind: listener.kind, place: address.to_string() })
+        })
         .collect();
     on_listening(&listening);
     Ok(())
@@ -461,6 +463,7 @@ fn the_example_configuration_is_the_defaults_written_down() {
         .map(|line| line.strip_prefix("#: ").unwrap_or(line))
         .fold(String::new(), |all, line| all + line + "\n");
     let full = Config::parse(&uncommented, path).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((full.domains.len(), full.listeners.len()), (3, 2));
+    assert_eq!((full.domains.len(), full.listeners.len()), (3, 3));
+    assert_eq!((full.components.len(), full.component_sockets.len()), (2, 1));
     assert_eq!(full.listeners[1].kind, ListenerKind::Direct);
 }

@@ -43,6 +43,7 @@ impl Default for Config {
             registration: Registration::Closed,
             contacts: Vec::new(),
             components: Vec::new(),
+            component_sockets: Vec::new(),
             storage: StorageConfig::default(),
             limits: Limits::default(),
         }

@@ -62,11 +62,15 @@ keys! { CONTACTS:
 keys! { IN_COMPONENT:
     COMPONENT_NAME = "name", "a domain name in quotes", r#"name = "gateway.example.org""#;
     SECRET = "secret", "a text in quotes", r#"secret = "words that nobody guesses""#;
+    SECRET_FILE = "secret_file", A_PATH, r#"secret_file = "gateway.secret""#;
 }
 
 keys! { IN_LISTENER:
     KIND = "kind", r#""starttls", "direct" or "component""#, r#"kind = "starttls""#;
     ADDRESSES = "addresses", "a list of IP addresses in quotes, each with or without a port", r#"addresses = ["0.0.0.0:5222", "[::]:5222"]"#;
+    SOCKET = "socket", A_PATH, r#"socket = "components.sock""#;
+    SOCKET_MODE = "socket_mode", r#""0600" (the owner alone) or "0660" (the group, too)"#, r#"socket_mode = "0660""#;
+    IN_THE_CLEAR = "in_the_clear", BOOLEAN, "in_the_clear = true";
 }
 
 keys! { IN_STORAGE:

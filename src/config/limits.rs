@@ -66,6 +66,8 @@ limits! {
     negotiation_timeout_s: u32 = 30 in 1..=3_600;
     /// Bytes waiting for one slow reader before its connection is closed.
     outbox_bytes: u32 = 1_048_576 in 65_536..=1_073_741_824;
+    /// The same for a component, which reads for all of its users.
+    component_outbox_bytes: u32 = 8_388_608 in 65_536..=1_073_741_824;
     /// Bytes waiting for all readers together.
     outbox_bytes_total: u64 = 67_108_864 in 1_048_576..=1_099_511_627_776;
     /// Bytes of unfinished stanzas of all connections together.

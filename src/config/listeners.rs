@@ -2,10 +2,10 @@
 //!
 //! A server for `localhost` is for this machine; one that names a domain is for everybody.
 
-use super::keys::{ADDRESSES, KIND, LISTENER, Sections};
+use super::keys::{ADDRESSES, IN_THE_CLEAR, KIND, LISTENER, SOCKET, SOCKET_MODE, Sections};
 use super::read::{Given, Section, clip};
 use super::schema::Schema;
-use super::{DOMAIN_DEFAULT, DomainConfig, ListenerConfig, ListenerKind, defaults};
+use super::{DOMAIN_DEFAULT, DomainConfig, ListenerConfig, ListenerKind, SocketConfig, defaults};
 use std::net::{IpAddr, SocketAddr};
 
 impl Schema<'_, '_> {
@@ -16,15 +16,16 @@ impl Schema<'_, '_> {
         domains: &[DomainConfig],
         has_components: bool,
         all: Sections<'_>,
-    ) -> Vec<ListenerConfig> {
+    ) -> (Vec<ListenerConfig>, Vec<SocketConfig>) {
         let tls = domains.iter().any(DomainConfig::has_tls);
         let mut usual = defaults::listeners(reach(domains));
         let sections = top.list(self.reader, LISTENER, "[[listener]]");
         if sections.is_empty() {
             usual.retain(|listener| tls || listener.kind == ListenerKind::StartTls);
             usual.extend(has_components.then(defaults::component_listener));
-            return usual;
+            return (usual, Vec::new());
         }
+        let mut sockets = Vec::new();
         let mut listeners: Vec<ListenerConfig> = Vec::with_capacity(sections.len());
         for section in sections {
             section.refuse_unknown(self.reader, all);
@@ -34,20 +35,43 @@ impl Schema<'_, '_> {
                 let expected = "a certificate for a domain, or no direct listener";
                 self.reader.fault(section.at, found, expected, "self_signed = true");
             }
+            let socket = match kind {
+                ListenerKind::Component => self.component_socket(section, &sockets),
+                ListenerKind::StartTls | ListenerKind::Direct => {
+                    self.refuse_component_keys(section);
+                    None
+                }
+            };
             let listener = match self.addresses(section, kind, &listeners) {
                 Some(addresses) => ListenerConfig { kind, addresses, all_must_open: true },
+                None if kind == ListenerKind::Component && section.has(SOCKET) => {
+                    sockets.extend(socket);
+                    continue;
+                }
                 None if kind == ListenerKind::Component => defaults::component_listener(),
                 None => match usual.iter().find(|listener| listener.kind == kind) {
                     Some(listener) => listener.clone(),
                     None => continue,
                 },
             };
+            sockets.extend(socket);
             listeners.push(listener);
         }
-        if has_components && listeners.iter().all(|listener| listener.kind != ListenerKind::Component) {
+        let is_awaited = !sockets.is_empty() || listeners.iter().any(|one| one.kind == ListenerKind::Component);
+        if has_components && !is_awaited {
             listeners.push(defaults::component_listener());
         }
-        listeners
+        (listeners, sockets)
+    }
+
+    /// Clients have neither a Unix socket nor a way in the clear that TLS does not follow.
+    fn refuse_component_keys(&mut self, section: Section<'_>) {
+        for key in [SOCKET, SOCKET_MODE, IN_THE_CLEAR] {
+            if section.has(key) {
+                let found = format!("`{}` in a [[listener]] that is not for components", key.name);
+                self.reader.fault(section.at, found, "it in one that is", r#"kind = "component""#);
+            }
+        }
     }
 
     fn kind(&mut self, section: Section<'_>) -> Option<ListenerKind> {
@@ -80,10 +104,7 @@ impl Schema<'_, '_> {
         for text in given.value {
             let Some(address) = self.address(text, kind) else { continue };
             let mut taken = before.iter().flat_map(|listener| &listener.addresses).chain(&addresses);
-            if kind == ListenerKind::Component && !address.ip().is_loopback() {
-                // There is no TLS for components: what they say must not leave this machine.
-                let found = format!("components are awaited on {address}, which others can reach");
-                self.reader.fault(text.at, found, "loopback addresses", r#"addresses = ["127.0.0.1:5347"]"#);
+            if kind == ListenerKind::Component && !self.is_for_components(section, address, text.at) {
                 continue;
             }
             // Port 0 is another port each time.

@@ -7,6 +7,7 @@
 //! A `Config` that exists is consistent: addresses parse, names are prepared, no domain is there twice,
 //! every certificate has its key. Whether the files it names can be read is `boot`'s question.
 
+mod components;
 mod defaults;
 mod domains;
 mod error;
@@ -63,6 +64,8 @@ pub struct Config {
     pub contacts: Vec<(String, Vec<String>)>,
     /// Programs that answer for a domain of their own (XEP-0114).
     pub components: Vec<ComponentConfig>,
+    /// Unix sockets where they are awaited, beside the listeners of their kind.
+    pub component_sockets: Vec<SocketConfig>,
     /// Storage settings.
     pub storage: StorageConfig,
     /// Every bound an operator may move.
@@ -81,19 +84,40 @@ pub enum Registration {
 }
 
 /// An external component (XEP-0114).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentConfig {
     /// The prepared domain that it answers for.
     pub name: String,
     /// What it proves itself with.
-    pub secret: String,
+    pub secret: SecretConfig,
 }
 
-impl std::fmt::Debug for ComponentConfig {
+/// Where a component's secret is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretConfig {
+    /// In the configuration.
+    Words(String),
+    /// In this file, whose first line it is.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for SecretConfig {
     /// Without the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ComponentConfig").field("name", &self.name).finish_non_exhaustive()
+        match self {
+            Self::Words(_) => f.write_str("Words"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
     }
+}
+
+/// A Unix socket for components.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketConfig {
+    /// Where.
+    pub path: PathBuf,
+    /// Its permissions: 0600 or 0660.
+    pub mode: u32,
 }
 
 /// Where a configuration came from.
@@ -168,7 +192,7 @@ pub enum ListenerKind {
     StartTls,
     /// With the first byte (XEP-0368, 5223).
     Direct,
-    /// Not at all: external components, on this machine only (XEP-0114, 5347).
+    /// Not at all: external components, which belong on this machine (XEP-0114, 5347).
     Component,
 }
 

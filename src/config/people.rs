@@ -1,10 +1,10 @@
-//! Who administers the server, who may make an account, whom to write to, and which programs plug in.
+//! Who administers the server, who may make an account, and whom to write to.
 
-use super::keys::{ADMINS, COMPONENT, COMPONENT_NAME, CONTACT, CONTACTS, REGISTRATION, SECRET, Sections};
+use super::keys::{ADMINS, CONTACT, CONTACTS, REGISTRATION, Sections};
 use super::read::Section;
 use super::schema::Schema;
-use super::{ComponentConfig, DomainConfig, Registration};
-use crate::jid::{self, Jid};
+use super::{DomainConfig, Registration};
+use crate::jid::Jid;
 
 impl Schema<'_, '_> {
     /// Accounts of hosted domains that may use the commands of XEP-0133.
@@ -58,38 +58,5 @@ impl Schema<'_, '_> {
             }
         }
         contacts
-    }
-
-    /// The external components (XEP-0114).
-    pub(super) fn components(
-        &mut self,
-        top: Section<'_>,
-        domains: &[DomainConfig],
-        all: Sections<'_>,
-    ) -> Vec<ComponentConfig> {
-        let mut components: Vec<ComponentConfig> = Vec::new();
-        for section in top.list(self.reader, COMPONENT, "[[component]]") {
-            section.refuse_unknown(self.reader, all);
-            for key in [COMPONENT_NAME, SECRET] {
-                if !section.has(key) {
-                    let found = format!("a [[component]] without `{}`", key.name);
-                    self.reader.fault(section.at, found, key.expected, key.write);
-                }
-            }
-            let Some(given) = section.text(self.reader, COMPONENT_NAME) else { continue };
-            let Some(secret) = section.text(self.reader, SECRET) else { continue };
-            let Ok(name) = jid::prepare_domainpart(given.value) else {
-                self.refuse(given, COMPONENT_NAME);
-                continue;
-            };
-            let is_hosted = domains.iter().any(|domain| domain.name == *name);
-            if is_hosted || components.iter().any(|other| other.name == *name) {
-                let found = format!("the name {name} is taken by another section");
-                self.reader.fault(given.at, found, "a domain of its own for each component", COMPONENT_NAME.write);
-                continue;
-            }
-            components.push(ComponentConfig { name: name.into_owned(), secret: secret.value.to_owned() });
-        }
-        components
     }
 }

@@ -47,7 +47,7 @@ impl Schema<'_, '_> {
         top.refuse_unknown(self.reader, &all);
         let domains = self.domains(top, &all);
         let components = self.components(top, &domains, &all);
-        let listeners = self.listeners(top, &domains, !components.is_empty(), &all);
+        let (listeners, component_sockets) = self.listeners(top, &domains, !components.is_empty(), &all);
         let base = Config::default();
         Config {
             source: ConfigSource::File(path.to_owned()),
@@ -59,6 +59,7 @@ impl Schema<'_, '_> {
             registration: self.registration(top).unwrap_or(base.registration),
             contacts: self.contacts(top, &all),
             components,
+            component_sockets,
             storage: self.storage(top, &all),
             limits: self.limits(top, &limit_keys, &all),
             domains,

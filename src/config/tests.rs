@@ -287,6 +287,8 @@ fn every_proposed_line_is_accepted() {
                 ("[[component]]", "name") => "secret = \"s\"",
                 ("[[component]]", _) => "name = \"c.example\"",
                 ("[[listener]]", "addresses") => "kind = \"starttls\"",
+                ("[[listener]]", "socket" | "in_the_clear") => "kind = \"component\"",
+                ("[[listener]]", "socket_mode") => "kind = \"component\"\nsocket = \"c.sock\"",
                 _ => "",
             };
             let text = format!("{title}\n{others}\n{}\n", key.write);
@@ -414,4 +416,103 @@ fn a_file_that_cannot_be_read_is_said_to_be() {
     let latin = folder.0.join("latin.toml");
     fs::write(&latin, b"# caf\xe9\n").unwrap();
     assert!(said(&latin).contains("not UTF-8"));
+}
+
+#[test]
+fn components_are_awaited_on_this_machine_unless_the_file_says_otherwise() {
+    const ONE: &str = "[[component]]\nname = \"c.example\"\nsecret = \"words\"\n";
+    let places = |text: &str| -> (Vec<String>, Vec<(String, u32)>) {
+        let config = parse(text).unwrap();
+        let of_components = config.listeners.iter().filter(|listener| listener.kind == ListenerKind::Component);
+        let addresses = of_components.flat_map(|listener| listener.addresses.iter().map(ToString::to_string));
+        let sockets = config.component_sockets.iter().map(|one| (one.path.display().to_string(), one.mode));
+        (addresses.collect(), sockets.collect())
+    };
+    let listener = |lines: &str| format!("[[listener]]\nkind = \"component\"\n{lines}\n");
+    let none = (Vec::new(), Vec::new());
+    let loopback = vec!["127.0.0.1:5347".to_owned(), "[::1]:5347".to_owned()];
+    assert_eq!(places(""), none, "nobody is awaited where there is nobody");
+    assert_eq!(places("[[domain]]\nname = \"a.example\"\n"), none);
+    assert_eq!(places(ONE), (loopback.clone(), Vec::new()));
+    assert_eq!(places(&format!("{ONE}[[domain]]\nname = \"a.example\"\n")), (loopback.clone(), Vec::new()));
+    assert_eq!(places(&format!("{ONE}[[listener]]\nkind = \"starttls\"\n")), (loopback.clone(), Vec::new()));
+    assert_eq!(places(&format!("{ONE}{}", listener(""))), (loopback, Vec::new()));
+    let socket = |mode| vec![("/etc/stonechat/c.sock".to_owned(), mode)];
+    assert_eq!(places(&format!("{ONE}{}", listener("socket = \"c.sock\""))), (Vec::new(), socket(0o600)));
+    let group = listener("socket = \"c.sock\"\nsocket_mode = \"0660\"\naddresses = [\"127.0.0.1:1\"]");
+    assert_eq!(places(&format!("{ONE}{group}")), (vec!["127.0.0.1:1".to_owned()], socket(0o660)));
+    let exposed = listener("addresses = [\"192.0.2.1\"]\nin_the_clear = true");
+    assert_eq!(places(&format!("{ONE}{exposed}")), (vec!["192.0.2.1:5347".to_owned()], Vec::new()));
+}
+
+#[test]
+fn what_is_wrong_about_components_is_said() {
+    let long = format!("[[listener]]\nkind = \"component\"\nsocket = \"{}\"\n", "s".repeat(94));
+    let cases = [
+        (
+            "[[listener]]\nkind = \"component\"\naddresses = [\"0.0.0.0\"]\n",
+            "3: components are awaited on 0.0.0.0:5347, which others can reach, and speak in the clear
+  expected: loopback addresses or a `socket`; elsewhere, if nobody listens on the way, `in_the_clear = true`
+  write:    addresses = [\"127.0.0.1:5347\"]",
+        ),
+        (
+            "[[listener]]\nkind = \"component\"\nsocket = \"c.sock\"\nsocket_mode = \"0666\"\n",
+            "4: `socket_mode` is \"0666\"
+  expected: \"0600\" (the owner alone) or \"0660\" (the group, too)
+  write:    socket_mode = \"0660\"",
+        ),
+        (
+            "[[listener]]\nkind = \"component\"\nsocket_mode = \"0660\"\n",
+            "1: `socket_mode` without `socket`
+  expected: both, or neither
+  write:    socket = \"components.sock\"",
+        ),
+        (
+            &long,
+            "3: the path of `socket` is 2 bytes too long
+  expected: a shorter path
+  write:    socket = \"/run/stonechat/components.sock\"",
+        ),
+        (
+            "[[listener]]\nkind = \"starttls\"\nsocket = \"c.sock\"\n",
+            "1: `socket` in a [[listener]] that is not for components
+  expected: it in one that is
+  write:    kind = \"component\"",
+        ),
+        (
+            "[[component]]\nname = \"c.example\"\n",
+            "1: a [[component]] without `secret` and without `secret_file`
+  expected: one of the two
+  write:    secret = \"words that nobody guesses\"",
+        ),
+        (
+            "[[component]]\nname = \"c.example\"\nsecret = \"a\"\nsecret_file = \"b\"\n",
+            "1: a [[component]] with both `secret` and `secret_file`
+  expected: one of the two
+  write:    secret_file = \"gateway.secret\"",
+        ),
+        (
+            "[[component]]\nsecret = \"a\"\n",
+            "1: a [[component]] without `name`
+  expected: a domain name in quotes
+  write:    name = \"gateway.example.org\"",
+        ),
+        (
+            "[[domain]]\nname = \"c.example\"\n[[component]]\nname = \"C.example\"\nsecret = \"a\"\n",
+            "4: the name c.example is taken by another section
+  expected: a domain of its own for each component
+  write:    name = \"gateway.example.org\"",
+        ),
+    ];
+    for (text, expected) in cases {
+        let said = parse(text).unwrap_err();
+        assert_eq!(said, format!("/etc/stonechat/stonechat.toml:{expected}"), "{text}");
+    }
+}
+
+/// Neither a dump of the configuration nor an error shows a secret.
+#[test]
+fn secrets_are_not_shown() {
+    let config = parse("[[component]]\nname = \"c.example\"\nsecret = \"hunter2\"\n").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -23,7 +23,7 @@ impl Core {
     fn negotiating(&mut self, id: ConnId) -> Option<&mut Negotiating> {
         match &mut self.conns.get_mut(id)?.phase {
             Phase::Negotiating(negotiating) => Some(negotiating),
-            Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => None,
+            Phase::Bound(_) | Phase::Joining(_) | Phase::Component(_) | Phase::Closing { .. } | Phase::Taken => None,
         }
     }
 

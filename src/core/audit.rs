@@ -25,7 +25,7 @@ impl Core {
     fn audit_conn(&self, id: ConnId, conn: &Conn) -> Result<(), String> {
         let delayed = match &conn.phase {
             Phase::Negotiating(negotiating) => negotiating.delayed.as_ref(),
-            Phase::Bound(_) | Phase::Closing { .. } => None,
+            Phase::Bound(_) | Phase::Joining(_) | Phase::Component(_) | Phase::Closing { .. } => None,
             Phase::Taken => return Err("its state was not put back".into()),
         };
         let is_closing = matches!(conn.phase, Phase::Closing { .. });
@@ -73,6 +73,16 @@ impl Core {
         let parked = self.parked.len() + behind + self.administration.parked();
         if parked != self.store.parked() {
             return Err(format!("{parked} wait for rows, the store knows {}", self.store.parked()));
+        }
+        for (name, id) in self.domains.connected() {
+            match self.conns.get(id).map(|conn| &conn.phase) {
+                Some(Phase::Component(component)) if *component.name == *name => {}
+                _ => return Err(format!("{id} is said to be the component {name}, and is not")),
+            }
+        }
+        let components = self.conns.iter().filter(|(_, conn)| matches!(conn.phase, Phase::Component(_))).count();
+        if components != self.domains.connected().count() {
+            return Err(format!("{components} components are connected, not all of them are known"));
         }
         let carries = |conn: &Conn| matches!(conn.phase, Phase::Bound(_));
         let bound = self.conns.iter().filter(|(_, conn)| carries(conn)).count();

@@ -1,10 +1,11 @@
-//! Bound streams: every frame goes through dispatch.
+//! Bound streams, and those of components: every frame goes through dispatch.
 
+use super::components::frame_of;
 use super::input::Progress;
 use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::clock::Now;
 use crate::conn::{Flags, Gates, Phase};
-use crate::dispatch::{Done, Frame, Verdict};
+use crate::dispatch::{Done, Verdict};
 use crate::ids::ConnId;
 use crate::im::columns::Effect;
 use crate::im::directory::Replay;
@@ -30,15 +31,27 @@ impl Core {
     }
 
     /// One frame's run over the store: it ends, or it waits and runs again from its top.
-    fn bound_frame(&mut self, id: ConnId, scan: &Scan, bytes: &[u8], now: Now) -> Progress {
+    pub(super) fn bound_frame(&mut self, id: ConnId, scan: &Scan, bytes: &[u8], now: Now) -> Progress {
+        let mut scratch = mem::take(&mut self.scratch.from);
+        let progress = self.run_frame(id, scan, bytes, &mut scratch, now);
+        self.scratch.from = scratch;
+        progress
+    }
+
+    fn run_frame(&mut self, id: ConnId, scan: &Scan, bytes: &[u8], scratch: &mut String, now: Now) -> Progress {
+        let Some(conn) = self.conns.get(id) else { return Progress::Took };
+        let frame = match frame_of(id, conn, scan, bytes, scratch) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Progress::Took,
+            Err(condition) => {
+                self.end_stream(id, condition, None, now);
+                return Progress::Took;
+            }
+        };
         let resumed = self.resuming.remove(&id);
         let is_unreadable = self.unreadable.take_if(|unreadable| *unreadable == id).is_some();
         let hashed = self.bound_hashes.remove(&id);
         let outcome = hashed.as_ref().and_then(Option::as_ref);
-        let Some(conn) = self.conns.get(id) else { return Progress::Took };
-        let Phase::Bound(bound) = &conn.phase else { return Progress::Took };
-        let (ns, lang) = (bound.ns(), bound.lang.as_deref());
-        let frame = Frame { sender: bound.session, head: scan.head(), bytes, ns, lang, has_code: !bound.version_1 };
         match resumed {
             Some(fetch) => self.store.resume(fetch),
             None => self.store.begin(),
@@ -105,7 +118,7 @@ impl Core {
             self.settle_delivered(account, replay, None);
         }
         for id in mem::take(&mut self.pressed) {
-            if self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_))) {
+            if self.conns.get(id).is_some_and(|conn| conn.phase.carries_stanzas()) {
                 self.set_gate(id, Gates::PRESSED, false);
                 self.go_on_reading(id, now);
             }

@@ -1,22 +1,63 @@
-//! The hosted domains: what each allows, and what TLS it can have.
+//! The hosted domains: what each allows, and what TLS it can have; and the domains of components.
 
 use crate::ids::ConnId;
 use crate::im::columns::Hosts;
+use crate::stream::component::{Components, KnownComponent, Secret};
 use crate::stream::{DomainPolicy, Policy};
 use crate::transport::TlsDomains;
 use std::sync::Arc;
 
-/// All hosted domains.
+/// All hosted domains, and those that components answer for.
 #[derive(Debug)]
 pub struct Domains {
     list: Vec<DomainPolicy>,
     tls: Option<Arc<TlsDomains>>,
+    components: Vec<Component>,
+}
+
+/// An external component that may connect (XEP-0114).
+#[derive(Debug)]
+struct Component {
+    name: String,
+    secret: Secret,
+    /// The connection, while there is one.
+    conn: Option<ConnId>,
 }
 
 impl Domains {
     /// The domains in the order of the configuration (the first is the default one), and their TLS.
     pub fn new(list: Vec<DomainPolicy>, tls: Option<Arc<TlsDomains>>) -> Self {
-        Self { list, tls }
+        Self { list, tls, components: Vec::new() }
+    }
+
+    /// The same, with components that may connect: the domain of each (prepared, and not hosted here), and its secret.
+    #[must_use]
+    pub fn with_components(mut self, components: impl IntoIterator<Item = (String, Secret)>) -> Self {
+        self.components.extend(components.into_iter().map(|(name, secret)| Component { name, secret, conn: None }));
+        self
+    }
+
+    /// A component has come.
+    pub(super) fn connect(&mut self, name: &str, conn: ConnId) {
+        if let Some(component) = self.components.iter_mut().find(|component| component.name == name) {
+            component.conn = Some(conn);
+        }
+    }
+
+    /// The component of a connection has gone; its domain.
+    pub(super) fn disconnect(&mut self, conn: ConnId) -> Option<String> {
+        let component = self.components.iter_mut().find(|component| component.conn == Some(conn))?;
+        component.conn = None;
+        Some(component.name.clone())
+    }
+
+    /// The domains and connections of the components that are there.
+    pub(super) fn connected(&self) -> impl Iterator<Item = (&str, ConnId)> {
+        self.components.iter().filter_map(|component| Some((component.name.as_str(), component.conn?)))
+    }
+
+    fn component_of(&self, name: &str) -> Option<&Component> {
+        self.components.iter().find(|component| component.name == name)
     }
 
     /// Puts a newly loaded set of certificates in place; existing connections keep theirs.
@@ -38,16 +79,27 @@ impl Hosts for Domains {
         self.list.iter().any(|hosted| hosted.name == domain)
     }
 
-    fn component(&self, _domain: &str) -> Option<ConnId> {
-        None
+    fn component(&self, domain: &str) -> Option<ConnId> {
+        self.component_of(domain)?.conn
     }
 
-    fn is_component(&self, _domain: &str) -> bool {
-        false
+    fn is_component(&self, domain: &str) -> bool {
+        self.component_of(domain).is_some()
     }
 
     fn components(&self) -> Vec<&str> {
-        Vec::new()
+        self.connected().map(|(name, _)| name).collect()
+    }
+}
+
+impl Components for Domains {
+    fn known(&self, name: &str) -> Option<KnownComponent<'_>> {
+        let Component { secret, conn, .. } = self.component_of(name)?;
+        Some(KnownComponent { secret, is_connected: conn.is_some() })
+    }
+
+    fn speaker(&self) -> &str {
+        self.default_domain()
     }
 }
 

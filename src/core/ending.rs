@@ -31,6 +31,22 @@ impl Core {
                 };
                 let _parked = self.negotiate(id, input, now);
             }
+            Phase::Joining(_) => self.join(
+                id,
+                match condition {
+                    StreamCondition::SystemShutdown => Input::Shutdown,
+                    _ => Input::Fault(condition),
+                },
+                now,
+            ),
+            Phase::Component(_) => {
+                self.metrics.stream_errors += 1;
+                self.outboxes.append_last(id, |out| {
+                    write_stream_error(out, false, condition, None, app);
+                    write_stream_end(out);
+                });
+                self.begin_closing(id, now);
+            }
             Phase::Bound(bound) => {
                 let (session, version_1) = (bound.session, bound.version_1);
                 self.metrics.stream_errors += 1;
@@ -49,9 +65,14 @@ impl Core {
     /// The peer has ended a bound stream: so do we.
     pub(super) fn peer_ended(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Phase::Bound(bound) = &conn.phase else { return };
-        let session = bound.session;
-        self.dispatch(now).end_session(session);
+        match &conn.phase {
+            Phase::Bound(bound) => {
+                let session = bound.session;
+                self.dispatch(now).end_session(session);
+            }
+            Phase::Component(_) => {}
+            Phase::Negotiating(_) | Phase::Joining(_) | Phase::Closing { .. } | Phase::Taken => return,
+        }
         self.outboxes.append_last(id, write_stream_end);
         self.begin_closing(id, now);
         self.finish(id);
@@ -67,10 +88,13 @@ impl Core {
             Phase::Negotiating(negotiating) => {
                 (!negotiating.automaton.ns().is_standard()).then(|| Box::new(negotiating.automaton.ns().clone()))
             }
+            Phase::Joining(joining) => (!joining.ns().is_standard()).then(|| Box::new(joining.ns().clone())),
+            Phase::Component(component) => component.ns,
             Phase::Closing { ns } => ns,
             Phase::Taken => None,
         };
         conn.phase = Phase::Closing { ns };
+        self.component_left(id, now);
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
@@ -119,6 +143,10 @@ impl Core {
                 let _parked = self.negotiate(id, Input::Timeout, now);
             }
             // It has not ended its side of the stream; the transport still ends in good order (RFC 6120 §4.4).
+            Phase::Joining(_) => {
+                log::debug!("{id}: no handshake in time");
+                self.join(id, Input::Timeout, now);
+            }
             Phase::Closing { .. } if !conn.flags.has(Flags::ENDING) => {
                 self.finish(id);
                 self.set_deadline(id, now.mono_ms + FIN_WAIT_MS);
@@ -128,7 +156,8 @@ impl Core {
                 self.actions.push(Action::Drop { conn: id });
             }
             Phase::Bound(_) => self.look_at(id, now),
-            Phase::Taken => {}
+            // The kernel watches it: not every component answers a ping.
+            Phase::Component(_) | Phase::Taken => {}
         }
     }
 
@@ -143,7 +172,7 @@ impl Core {
                 log::debug!("{id}: broke off");
                 self.dispatch(now).end_session(session);
             }
-            Phase::Negotiating(_) | Phase::Taken => {}
+            Phase::Negotiating(_) | Phase::Joining(_) | Phase::Component(_) | Phase::Taken => {}
         }
         self.cut(id, now);
         self.actions.push(Action::Drop { conn: id });
@@ -177,7 +206,7 @@ impl Core {
     /// The driver has closed the socket: frees the row. Its id reaches nobody from now on. Must be the
     /// last step of a tick.
     pub fn free(&mut self, id: ConnId, now: Now) {
-        if self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_))) {
+        if self.conns.get(id).is_some_and(|conn| conn.phase.carries_stanzas()) {
             self.peer_gone(id, now);
         }
         self.forget_waiting(id);
@@ -242,7 +271,7 @@ impl Core {
     pub(super) fn end_logins(&mut self, bare: &str, now: Now) {
         let logs_in = |conn: &Conn| match &conn.phase {
             Phase::Negotiating(negotiating) => negotiating.automaton.concerns(bare),
-            Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
+            Phase::Bound(_) | Phase::Joining(_) | Phase::Component(_) | Phase::Closing { .. } | Phase::Taken => false,
         };
         let conns: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| logs_in(conn)).map(|(id, _)| id).collect();
         for id in conns {

@@ -102,7 +102,7 @@ impl Core {
             if conn.gates.has(Gates::CLOSED) {
                 return bytes.len();
             }
-            if matches!(conn.phase, Phase::Bound(_)) && conn.gates.is_open() && self.is_tick_full() {
+            if conn.phase.carries_stanzas() && conn.gates.is_open() && self.is_tick_full() {
                 self.pause(id);
                 scan.restart();
                 return at;
@@ -116,6 +116,8 @@ impl Core {
             let (ns, limits) = match &conn.phase {
                 Phase::Negotiating(negotiating) => (negotiating.automaton.ns(), &self.settings.xml_before_login),
                 Phase::Bound(bound) => (bound.ns(), &self.settings.xml),
+                Phase::Joining(joining) => (joining.ns(), &self.settings.xml_before_login),
+                Phase::Component(component) => (component.ns(), &self.settings.xml),
                 Phase::Closing { ns } => {
                     (ns.as_deref().unwrap_or(StreamNs::standard()), &self.settings.xml_before_login)
                 }
@@ -168,6 +170,18 @@ impl Core {
                 self.negotiate(id, input, now)
             }
             Phase::Bound(_) => self.bound_item(id, step, scan, bytes, now),
+            Phase::Joining(_) => {
+                let input = match step {
+                    Step::Header { .. } => Input::Header { head: scan.head(), bytes },
+                    Step::Frame { .. } => Input::Element { head: scan.head(), bytes, trailing },
+                    Step::Whitespace { .. } => Input::Whitespace,
+                    Step::StreamEnd { .. } => Input::StreamEnd,
+                    Step::Incomplete => return Progress::Took,
+                };
+                self.join(id, input, now);
+                Progress::Took
+            }
+            Phase::Component(_) => self.component_item(id, step, scan, bytes, now),
             Phase::Closing { .. } => {
                 if matches!(step, Step::StreamEnd { .. }) {
                     self.finish(id);
@@ -185,7 +199,8 @@ impl Core {
             Phase::Negotiating(_) => {
                 let _parked = self.negotiate(id, Input::XmlFault(error), now);
             }
-            Phase::Bound(_) => {
+            Phase::Joining(_) => self.join(id, Input::XmlFault(error), now),
+            Phase::Bound(_) | Phase::Component(_) => {
                 let app = crate::stream::error::app_condition(error);
                 self.end_stream(id, StreamCondition::from(error), app, now);
                 self.finish(id);

@@ -19,6 +19,7 @@ mod admission;
 mod answering;
 mod audit;
 mod bound;
+mod components;
 mod domains;
 mod ending;
 mod hashing;
@@ -248,13 +249,6 @@ impl Core {
     ///
     /// [`Refused`]: the socket is closed without a word.
     pub fn accept(&mut self, peer: IpAddr, direct: bool, now: Now) -> Result<ConnId, Refused> {
-        let address = AddressKey::of(peer);
-        let admitted =
-            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
-        if let Err(refused) = admitted {
-            self.metrics.refused += 1;
-            return Err(refused);
-        }
         let automaton = Negotiation::new(direct);
         let negotiating = Negotiating {
             automaton,
@@ -266,10 +260,21 @@ impl Core {
         };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
+        self.admit(peer, Phase::Negotiating(Box::new(negotiating)), flags, now)
+    }
+
+    /// Lets a connection in, if there is room for it.
+    fn admit(&mut self, peer: IpAddr, phase: Phase, mut flags: Flags, now: Now) -> Result<ConnId, Refused> {
+        let address = AddressKey::of(peer);
+        let admitted =
+            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
+        if let Err(refused) = admitted {
+            self.metrics.refused += 1;
+            return Err(refused);
+        }
         flags.set(Flags::HEADER, true);
         flags.set(Flags::UNAUTHENTICATED, true);
         let deadline_ms = now.mono_ms + self.settings.negotiation_timeout_ms;
-        let phase = Phase::Negotiating(Box::new(negotiating));
         let id = self.conns.insert(Conn {
             phase,
             partial: None,
@@ -317,9 +322,9 @@ impl Core {
         self.conns.get(id).is_some_and(|conn| conn.gates.is_open())
     }
 
-    /// Whether it carries a session: such connections are read first.
+    /// Whether it carries stanzas, a session's or a component's: such connections are read first.
     pub fn is_bound(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Bound(_)))
+        self.conns.get(id).is_some_and(|conn| conn.phase.carries_stanzas())
     }
 
     /// Deadlines that have passed.
@@ -402,6 +407,7 @@ impl Core {
             ("connections", self.conns.len()),
             ("connections_before_login", self.admission.before_login()),
             ("sessions", self.directory.len()),
+            ("components", self.domains.connected().count()),
             ("timers", self.timers.len()),
             ("hashes_waiting", self.hashes.len()),
             ("outbox_bytes", self.outboxes.total_bytes()),

@@ -239,7 +239,11 @@ impl Core {
                 flags.set(SessionFlags::ANONYMOUS, wanted.anonymous);
                 let is_encrypted = self.conns.get(id).is_some_and(|conn| match &conn.phase {
                     Phase::Negotiating(negotiating) => negotiating.automaton.is_encrypted(),
-                    Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
+                    Phase::Bound(_)
+                    | Phase::Joining(_)
+                    | Phase::Component(_)
+                    | Phase::Closing { .. }
+                    | Phase::Taken => false,
                 });
                 flags.set(SessionFlags::ENCRYPTED, is_encrypted);
                 let session = self.directory.insert(jid.clone(), id, flags, loaded);
@@ -298,7 +302,7 @@ impl Core {
         log::debug!("{id}: bound {jid}");
     }
 
-    fn close(&mut self, id: ConnId, how: CloseHow, now: Now) {
+    pub(super) fn close(&mut self, id: ConnId, how: CloseHow, now: Now) {
         match how {
             CloseHow::Linger => self.begin_closing(id, now),
             CloseHow::AfterFlush => {

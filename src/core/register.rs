@@ -63,9 +63,9 @@ impl Core {
     /// Whether frames of this connection run over the store: its session's, or those of a registration.
     pub(super) fn runs_frames(&self, id: ConnId) -> bool {
         self.conns.get(id).is_some_and(|conn| match &conn.phase {
-            Phase::Bound(_) => true,
+            Phase::Bound(_) | Phase::Component(_) => true,
             Phase::Negotiating(negotiating) => negotiating.registering.is_waiting,
-            Phase::Closing { .. } | Phase::Taken => false,
+            Phase::Joining(_) | Phase::Closing { .. } | Phase::Taken => false,
         })
     }
 
@@ -218,7 +218,7 @@ impl Core {
         }
         let is_old = self.conns.get(id).is_some_and(|conn| match &conn.phase {
             Phase::Negotiating(negotiating) => !negotiating.automaton.is_version_1(),
-            Phase::Bound(_) | Phase::Closing { .. } | Phase::Taken => false,
+            Phase::Bound(_) | Phase::Joining(_) | Phase::Component(_) | Phase::Closing { .. } | Phase::Taken => false,
         });
         let request = head.attr(bytes, "id");
         let plain = StanzaError::new(StanzaKind::Iq, refusal.condition);

@@ -27,10 +27,11 @@ impl Dispatch<'_> {
     pub(super) fn presence_to(
         &mut self,
         frame: Frame<'_>,
+        session: SessionId,
         kind: PresenceType,
         to: JidRef<'_>,
     ) -> Result<Promise, Stop> {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(Promise::None) };
+        let Some(sender) = self.columns.directory.get(session) else { return Ok(Promise::None) };
         let own = sender.jid.to_bare();
         if kind != PresenceType::Error && self.columns.directory.has_blocked(own.as_str(), to) {
             return Err(BLOCKED.into());
@@ -46,14 +47,16 @@ impl Dispatch<'_> {
         }
         match kind {
             PresenceType::Available => {
-                self.remember_directed(frame.sender, to)?;
-                self.deliver_presence(frame, to);
+                self.remember_directed(session, to)?;
+                let _told = self.deliver_presence(frame, to);
             }
             PresenceType::Unavailable => {
-                self.forget_directed(frame.sender, to);
-                self.deliver_presence(frame, to);
+                self.forget_directed(session, to);
+                let _told = self.deliver_presence(frame, to);
             }
-            PresenceType::Error => self.deliver_presence(frame, to),
+            PresenceType::Error => {
+                let _told = self.deliver_presence(frame, to);
+            }
             PresenceType::Probe => self.probe(frame, &own, to),
             PresenceType::Subscribe
             | PresenceType::Subscribed
@@ -68,10 +71,10 @@ impl Dispatch<'_> {
     /// (§4.6.6). All others get silence. Components are asked themselves.
     fn probe(&mut self, frame: Frame<'_>, own: &Jid, to: JidRef<'_>) {
         if let Route::Component(conn) = self.route(to) {
-            return self.deliver_to_component(frame, conn);
+            return self.deliver_to_component_in_turn(frame, conn);
         }
         let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return };
+        let Some(sender) = directory.session(frame.sender) else { return };
         let probe_id = frame.head.attr(frame.bytes, "id");
         let answer_to = Some(own.as_str());
         let outboxes = &mut self.columns.outboxes;
@@ -100,15 +103,17 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Directed presence reaches the resource, or all available ones of a bare JID; else silence (§8.5).
-    fn deliver_presence(&mut self, frame: Frame<'_>, to: JidRef<'_>) {
+    /// Directed presence reaches the resource, or all available ones of a bare JID; else silence (§8.5). True if a
+    /// session of ours got it.
+    pub(super) fn deliver_presence(&mut self, frame: Frame<'_>, to: JidRef<'_>) -> bool {
         if let Route::Component(conn) = self.route(to) {
-            return self.deliver_to_component(frame, conn);
+            self.deliver_to_component_in_turn(frame, conn);
+            return false;
         }
-        let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return };
-        if directory.has_blocked(to.bare(), sender.jid.as_ref()) {
-            return;
+        let directory = &*self.columns.directory;
+        let Some(sender) = frame.sender.jid(directory) else { return false };
+        if directory.has_blocked(to.bare(), sender) {
+            return false;
         }
         let mut targets = std::mem::take(&mut self.columns.scratch.targets);
         targets.clear();
@@ -122,7 +127,9 @@ impl Dispatch<'_> {
         for target in &targets {
             self.deliver_in_turn(frame, *target);
         }
+        let is_told = !targets.is_empty();
         self.columns.scratch.targets = targets;
+        is_told
     }
 
     /// Who got directed presence hears that the resource is gone, once: not those who have heard the broadcast, and not
@@ -143,7 +150,7 @@ impl Dispatch<'_> {
                 Some(told) => self.columns.send_in_turn(told, |out| out.extend_from_slice(&stanza)),
                 None if target.is_bare() => self.tell_bare(jid, target, &stanza),
                 None => {
-                    self.columns.send_to_component(target.domainpart(), |out| out.extend_from_slice(&stanza));
+                    self.columns.send_to_component_in_turn(target.domainpart(), |out| out.extend_from_slice(&stanza));
                 }
             }
         }
@@ -160,7 +167,7 @@ impl Dispatch<'_> {
         for (_, session) in resources.filter(|(_, session)| session.is_available() && session.jid != *from) {
             self.columns.outboxes.append_in_turn(session.conn, |out| out.extend_from_slice(stanza));
         }
-        self.columns.send_to_component(target.domainpart(), |out| out.extend_from_slice(stanza));
+        self.columns.send_to_component_in_turn(target.domainpart(), |out| out.extend_from_slice(stanza));
     }
 
     /// Whether a target of directed presence has heard what was broadcast: a contact with From, or an own resource,

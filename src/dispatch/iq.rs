@@ -4,9 +4,11 @@
 //! result or an error never. An IQ request reaches another's resource only if that resource shares
 //! presence with the sender (§8.5.3.1); a stranger gets what it gets for a resource that is not there.
 
+use super::remote::COMPONENT_AWAY;
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::ids::SessionId;
 use crate::im::directory::Route;
+use crate::im::sender::Sender;
 use crate::im::stop::Stop;
 use crate::jid::JidRef;
 use crate::stanza::{IqType, StanzaCondition};
@@ -57,7 +59,7 @@ impl Dispatch<'_> {
             return Err(StanzaCondition::RemoteServerNotFound.into());
         }
         if !self.columns.hosts.is_hosted(to.domainpart()) {
-            return Err(StanzaCondition::ServiceUnavailable.into());
+            return Err(COMPONENT_AWAY.into());
         }
         if to.localpart().is_none() {
             return self.iq_here(frame, kind, Target::Server, to);
@@ -82,10 +84,13 @@ impl Dispatch<'_> {
     }
 
     /// Whether `owner` has let `asker` see its presence: by its roster or by directed presence.
-    fn shares_presence(&self, owner: SessionId, asker: SessionId) -> bool {
-        let directory = &self.columns.directory;
-        let (Some(owner), Some(asker)) = (directory.get(owner), directory.get(asker)) else { return false };
-        let (full, bare) = (asker.jid.as_str(), asker.jid.as_ref().bare());
+    fn shares_presence(&self, owner: SessionId, asker: Sender<'_>) -> bool {
+        let directory = &*self.columns.directory;
+        let (Some(owner), Some(jid)) = (directory.get(owner), asker.jid(directory)) else { return false };
+        if asker.session().is_none() {
+            return self.shares_presence_with_domain(owner, jid.domainpart());
+        }
+        let (full, bare) = (jid.as_str(), jid.bare());
         directory.subscribed(owner.jid.as_ref().bare(), bare).from
             || owner
                 .directed
@@ -93,14 +98,14 @@ impl Dispatch<'_> {
                 .is_some_and(|list| list.0.iter().any(|jid| jid.as_str() == full || jid.as_str() == bare))
     }
 
-    fn account_target(&self, sender: SessionId, to: JidRef<'_>) -> Target {
-        let is_own = self.columns.directory.get(sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
+    fn account_target(&self, sender: Sender<'_>, to: JidRef<'_>) -> Target {
+        let is_own = self.columns.directory.session(sender).is_some_and(|s| s.jid.as_ref().bare() == to.bare());
         if is_own { Target::OwnAccount } else { Target::Stranger }
     }
 
     /// Without `to` the sender's own account is asked (RFC 6120 §10.3.3).
     fn iq_of_own_account(&mut self, frame: Frame<'_>, kind: IqKind) -> Result<Promise, Stop> {
-        let sender = self.columns.directory.get(frame.sender).ok_or(StanzaCondition::ServiceUnavailable)?;
+        let sender = self.columns.directory.session(frame.sender).ok_or(StanzaCondition::ServiceUnavailable)?;
         let own = sender.jid.to_bare();
         self.iq_here(frame, kind, Target::OwnAccount, own.as_ref())
     }
@@ -135,15 +140,16 @@ impl Dispatch<'_> {
     }
 
     fn result(&mut self, frame: Frame<'_>, payload: &[u8]) {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+        let directory = &*self.columns.directory;
+        let (Some(sender), Some(conn)) = (frame.sender.jid(directory), frame.sender.conn(directory)) else { return };
         let (id, to) = (frame.head.attr(frame.bytes, "id"), frame.head.attr(frame.bytes, "to"));
-        self.columns.outboxes.append(sender.conn, |out| {
+        self.columns.outboxes.append(conn, |out| {
             let mut xml = Writer::new(out);
             xml.open("iq").attr("type", "result").attr("id", id.as_deref().unwrap_or_default());
             if let Some(to) = to.as_deref() {
                 xml.attr("from", to);
             }
-            xml.attr("to", sender.jid.as_str());
+            xml.attr("to", sender.as_str());
             xml.raw(payload);
             xml.close();
         });
@@ -160,9 +166,14 @@ impl Dispatch<'_> {
         let raw = frame.head.attr(frame.bytes, "to");
         if let Address::Jid(to) = address(raw.as_deref(), &mut scratch)
             && self.meet(frame, to).is_ok()
-            && let Some(target) = self.columns.directory.find(to)
         {
-            self.deliver(frame, target);
+            match self.route(to) {
+                Route::Local(target) => {
+                    self.deliver(frame, target);
+                }
+                Route::Component(conn) => self.deliver_to_component(frame, conn),
+                Route::Peer(_) | Route::Remote | Route::Nobody => {}
+            }
         }
         self.columns.scratch.jid = scratch;
     }

@@ -7,6 +7,7 @@
 //! Who writes to an account that does not exist gets what a silent account would have given (RFC 6121 §11): silence
 //! for what would wait. Only a line that is full tells, as XEP-0160 §2 wants it: who fills it may know.
 
+use super::remote::COMPONENT_AWAY;
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::im::directory::Route;
 use crate::im::offline::{self, Kept};
@@ -51,7 +52,7 @@ impl Dispatch<'_> {
 
     /// Without `to` it goes to the sender's own bare JID (RFC 6120 §10.3.1).
     fn message_to_self(&mut self, frame: Frame<'_>, kind: MessageType) -> Result<(), Stop> {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
+        let Some(sender) = self.columns.directory.session(frame.sender) else { return Ok(()) };
         let own = sender.jid.to_bare();
         self.message_to_bare(frame, kind, own.as_ref())
     }
@@ -73,7 +74,7 @@ impl Dispatch<'_> {
             Route::Nobody => {}
         }
         if !self.columns.hosts.is_hosted(to.domainpart()) {
-            return Err(StanzaCondition::ServiceUnavailable.into());
+            return Err(COMPONENT_AWAY.into());
         }
         if to.localpart().is_none() {
             return self.message_to_admins(frame, kind, to);
@@ -107,12 +108,12 @@ impl Dispatch<'_> {
     /// Whether neither has blocked the other, as far as memory knows (XEP-0191 §3.2): who is blocked gets what a
     /// silent account would have given.
     pub(super) fn meet(&self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
-        let directory = &self.columns.directory;
-        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
-        if directory.has_blocked(sender.jid.bare(), to) {
+        let directory = &*self.columns.directory;
+        let Some(sender) = frame.sender.jid(directory) else { return Ok(()) };
+        if directory.has_blocked(sender.bare(), to) {
             return Err(BLOCKED.into());
         }
-        if directory.has_blocked(to.bare(), sender.jid.as_ref()) {
+        if directory.has_blocked(to.bare(), sender) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
         Ok(())
@@ -155,11 +156,11 @@ impl Dispatch<'_> {
         if keeping == Keeping::Drop {
             return Ok(());
         }
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
+        let Some(sender) = frame.sender.jid(self.columns.directory) else { return Ok(()) };
         let is_anonymous =
             self.columns.directory.resources(to.bare()).any(|(_, session)| session.flags.has(SessionFlags::ANONYMOUS));
         let Some(localpart) = to.localpart().filter(|_| !is_anonymous) else { return Ok(()) };
-        let own = sender.jid.as_ref().to_bare();
+        let own = sender.to_bare();
         let store = &mut *self.columns.store;
         let rows = [accounts::key(to.domainpart(), localpart), blocks::key(to), offline::meta_key(to)];
         let friend = (keeping == Keeping::Refuse).then(|| roster::key(to, own.as_str()));
@@ -167,7 +168,7 @@ impl Dispatch<'_> {
         if accounts::get(store, to.domainpart(), localpart)?.is_none() {
             return Ok(());
         }
-        if blocks::get(store, to)?.matches(sender.jid.as_ref()) {
+        if blocks::get(store, to)?.matches(sender) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
         if keeping == Keeping::Refuse {
@@ -176,8 +177,8 @@ impl Dispatch<'_> {
                 own == to || roster::get(store, to, own.as_str())?.is_some_and(|item| item.state.subscribed().from);
             return if sees { Err(StanzaCondition::ServiceUnavailable.into()) } else { Ok(()) };
         }
-        let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.jid.as_str().len() + 16);
-        relay(frame.head, frame.bytes, frame.ns, sender.jid.as_str(), frame.lang, &mut stanza);
+        let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.as_str().len() + 16);
+        relay(frame.head, frame.bytes, frame.ns, sender.as_str(), frame.lang, &mut stanza);
         let stanza = delay::without_claims(stanza, to.domainpart()).ok_or(StanzaCondition::NotAcceptable)?;
         let bounds = (self.columns.bounds.offline_messages_max, self.columns.bounds.offline_bytes_max);
         match offline::add(store, to, self.columns.now.unix_ms, &stanza, bounds)? {

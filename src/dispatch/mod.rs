@@ -1,4 +1,4 @@
-//! The stanza pipeline: what a bound session sends, by the rules of RFC 6120 §§8, 10 and RFC 6121 §8.
+//! The stanza pipeline: what a bound session or a component sends, by the rules of RFC 6120 §§8, 10 and RFC 6121 §8.
 //!
 //! ```text
 //! frame ──▶ stanza kind ──▶ message │ presence │ iq ──▶ route ──▶ relay with `from` stamped ──▶ outboxes
@@ -14,10 +14,14 @@ mod directed;
 mod iq;
 mod message;
 mod presence;
+mod remote;
+
+pub use remote::vouched;
 
 use crate::ids::{ConnId, SessionId};
 use crate::im::columns::Columns;
 use crate::im::directory::Route;
+use crate::im::sender::Sender;
 use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::jid::{self, JidRef};
@@ -26,7 +30,7 @@ use crate::stanza::{self, StanzaCondition, StanzaError, StanzaKind};
 use crate::storage::{Miss, Ticket};
 use crate::stream::error::StreamCondition;
 use crate::xep::About;
-use crate::xml::{CLIENT, Child, Head, STREAMS, StreamNs, relay};
+use crate::xml::{CLIENT, Child, Head, STREAMS, StreamNs, outward, relay};
 
 /// Content namespaces that a client's stream does not have (RFC 6120 §4.8.3).
 const FOREIGN_CONTENT: [&str; 3] = ["", "jabber:server", "jabber:component:accept"];
@@ -43,8 +47,8 @@ pub struct Dispatch<'a> {
 /// A stanza that has been read: where it is, and who sent it.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// The sender's session.
-    pub sender: SessionId,
+    /// Who sent it.
+    pub sender: Sender<'a>,
     /// What the scanner saw.
     pub head: &'a Head,
     /// The bytes of the element.
@@ -99,7 +103,7 @@ enum Address<'a> {
 }
 
 impl Dispatch<'_> {
-    /// Takes one first-level element of a bound stream.
+    /// Takes one first-level element of a bound stream, or of a component's.
     pub fn frame(&mut self, frame: Frame<'_>) -> Done {
         let (head, bytes, ns) = (frame.head, frame.bytes, frame.ns);
         if head.is(bytes, ns, STREAMS, "error") {
@@ -118,7 +122,8 @@ impl Dispatch<'_> {
         let Some(kind) = StanzaKind::from_name(head.local(bytes)) else {
             return Done::Verdict(Verdict::Error(StreamCondition::UnsupportedStanzaType));
         };
-        if self.columns.directory.get(frame.sender).is_none_or(|sender| sender.flags.has(SessionFlags::GONE)) {
+        let is_gone = |id| self.columns.directory.get(id).is_none_or(|sender| sender.flags.has(SessionFlags::GONE));
+        if frame.sender.session().is_some_and(is_gone) {
             self.columns.store.discard();
             return Done::Held(Ticket::NONE);
         }
@@ -168,9 +173,9 @@ impl Dispatch<'_> {
 
     /// Writes the frame to a session, `from` stamped; false if the session is gone.
     fn deliver(&mut self, frame: Frame<'_>, target: SessionId) -> bool {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return false };
+        let Some(from) = frame.sender.jid(self.columns.directory) else { return false };
         let Some(session) = self.columns.directory.get(target) else { return false };
-        let from = sender.jid.as_str();
+        let from = from.as_str();
         self.columns.outboxes.append(session.conn, |out| {
             relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
         });
@@ -180,21 +185,28 @@ impl Dispatch<'_> {
 
     /// Writes the frame to the connection of a component, `from` stamped.
     fn deliver_to_component(&mut self, frame: Frame<'_>, conn: ConnId) {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
-        let from = sender.jid.as_str();
+        let Some(from) = frame.sender.jid(self.columns.directory) else { return };
         self.columns.outboxes.append(conn, |out| {
-            relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
+            outward(out, |out| relay(frame.head, frame.bytes, frame.ns, from.as_str(), frame.lang, out));
         });
         self.columns.metrics.stanzas_relayed += 1;
     }
 
     /// Writes the frame to a session, `from` stamped, not before what is held for it.
     fn deliver_in_turn(&mut self, frame: Frame<'_>, target: SessionId) {
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return };
+        let Some(from) = frame.sender.jid(self.columns.directory) else { return };
         let Some(session) = self.columns.directory.get(target) else { return };
-        let from = sender.jid.as_str();
         self.columns.outboxes.append_in_turn(session.conn, |out| {
-            relay(frame.head, frame.bytes, frame.ns, from, frame.lang, out);
+            relay(frame.head, frame.bytes, frame.ns, from.as_str(), frame.lang, out);
+        });
+        self.columns.metrics.stanzas_relayed += 1;
+    }
+
+    /// Writes the frame to the connection of a component, not before what is held for it.
+    fn deliver_to_component_in_turn(&mut self, frame: Frame<'_>, conn: ConnId) {
+        let Some(from) = frame.sender.jid(self.columns.directory) else { return };
+        self.columns.outboxes.append_in_turn(conn, |out| {
+            outward(out, |out| relay(frame.head, frame.bytes, frame.ns, from.as_str(), frame.lang, out));
         });
         self.columns.metrics.stanzas_relayed += 1;
     }
@@ -228,11 +240,14 @@ impl Dispatch<'_> {
         if !kind.may_be_refused(frame.head.attr(frame.bytes, "type").as_deref()) {
             return ticket;
         }
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return ticket };
+        let directory = &*self.columns.directory;
+        let (Some(sender), Some(conn)) = (frame.sender.jid(directory), frame.sender.conn(directory)) else {
+            return ticket;
+        };
         let (id, to) = (frame.head.attr(frame.bytes, "id"), frame.head.attr(frame.bytes, "to"));
         // What is no address cannot speak.
         let from = to.as_deref().filter(|_| refusal.condition != StanzaCondition::JidMalformed);
-        let to = Some(sender.jid.as_str());
+        let to = Some(sender.as_str());
         let plain = StanzaError::new(kind, refusal.condition);
         let error = StanzaError {
             id: id.as_deref(),
@@ -245,7 +260,7 @@ impl Dispatch<'_> {
             ..plain
         };
         self.columns.metrics.stanza_errors += 1;
-        self.columns.outboxes.append(sender.conn, |out| stanza::error_reply(&error, out));
+        self.columns.outboxes.append(conn, |out| stanza::error_reply(&error, out));
         ticket
     }
 }

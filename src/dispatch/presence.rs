@@ -11,6 +11,7 @@ use crate::im::announce::{UNAVAILABLE, write_presence};
 use crate::im::columns::Effect;
 use crate::im::directory::{Presence, Replay};
 use crate::im::presence::Availability;
+use crate::im::sender::Sender;
 use crate::im::session::{Directed, SessionFlags};
 use crate::im::stop::{Refusal, Stop};
 use crate::im::subscribing::Subscribing;
@@ -22,7 +23,7 @@ use crate::xep::{avatar, delay};
 use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay_as};
 
 /// A presence that is too long to be kept.
-const TOO_LONG: Refusal = Refusal {
+pub(super) const TOO_LONG: Refusal = Refusal {
     condition: StanzaCondition::PolicyViolation,
     error_type: None,
     text: Some("this presence is longer than the server keeps"),
@@ -43,19 +44,22 @@ impl Dispatch<'_> {
         let kind = kind.ok_or(StanzaCondition::BadRequest)?;
         let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
-        let outcome = match address(raw.as_deref(), &mut scratch) {
-            Address::None => self.presence_to_all(frame, kind),
-            Address::Malformed => Err(StanzaCondition::JidMalformed.into()),
-            Address::Jid(to) => self.presence_to(frame, kind, to),
+        let outcome = match (address(raw.as_deref(), &mut scratch), frame.sender) {
+            (Address::Malformed, _) => Err(StanzaCondition::JidMalformed.into()),
+            (Address::None, Sender::Session(id)) => self.presence_to_all(frame, id, kind),
+            (Address::Jid(to), Sender::Session(id)) => self.presence_to(frame, id, kind, to),
+            (Address::Jid(to), Sender::Remote { jid, conn }) => self.presence_from_afar(frame, jid, conn, kind, to),
+            // Its stream has ended before that.
+            (Address::None, Sender::Remote { .. }) => Ok(Promise::None),
         };
         self.columns.scratch.jid = scratch;
         outcome
     }
 
-    fn presence_to_all(&mut self, frame: Frame<'_>, kind: PresenceType) -> Result<Promise, Stop> {
+    fn presence_to_all(&mut self, frame: Frame<'_>, id: SessionId, kind: PresenceType) -> Result<Promise, Stop> {
         match kind {
-            PresenceType::Available => self.available(frame)?,
-            PresenceType::Unavailable => self.unavailable(frame)?,
+            PresenceType::Available => self.available(frame, id)?,
+            PresenceType::Unavailable => self.unavailable(frame, id)?,
             PresenceType::Error | PresenceType::Probe => {}
             PresenceType::Subscribe
             | PresenceType::Subscribed
@@ -66,7 +70,7 @@ impl Dispatch<'_> {
     }
 
     /// Initial or later presence (§§4.2, 4.4).
-    fn available(&mut self, frame: Frame<'_>) -> Result<(), Stop> {
+    fn available(&mut self, frame: Frame<'_>, session: SessionId) -> Result<(), Stop> {
         let priority = if frame.head.child_count() == 0 {
             0
         } else {
@@ -76,7 +80,7 @@ impl Dispatch<'_> {
         if frame.bytes.len() > self.columns.bounds.presence_bytes_max {
             return Err(TOO_LONG.into());
         }
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
+        let Some(sender) = self.columns.directory.get(session) else { return Ok(()) };
         let jid = sender.jid.clone();
         let (is_initial, was_listening) = (!sender.is_available(), sender.priority().is_some_and(|old| old >= 0));
         let owed = match sender.flags.has(SessionFlags::ANONYMOUS) {
@@ -88,13 +92,13 @@ impl Dispatch<'_> {
         self.write_payload(frame, jid.as_ref(), &mut payload);
         let id = frame.head.attr(frame.bytes, "id");
         let presence = Presence { id: id.as_deref(), payload: &payload };
-        self.columns.directory.set_available(frame.sender, priority, presence);
+        self.columns.directory.set_available(session, priority, presence);
         self.columns.broadcast(jid.as_ref(), presence, None);
         self.columns.scratch.out = payload;
         if is_initial {
-            self.columns.greet(frame.sender);
+            self.columns.greet(session);
         }
-        self.hand_over(frame.sender, &jid, &owed);
+        self.hand_over(session, &jid, &owed);
         Ok(())
     }
 
@@ -171,11 +175,11 @@ impl Dispatch<'_> {
 
     /// The resource says goodbye (§4.5): all of its account, itself included, its contacts and everyone who got
     /// directed presence hear it in its own words.
-    fn unavailable(&mut self, frame: Frame<'_>) -> Result<(), Stop> {
+    fn unavailable(&mut self, frame: Frame<'_>, session: SessionId) -> Result<(), Stop> {
         if frame.bytes.len() > self.columns.bounds.presence_bytes_max {
             return Err(TOO_LONG.into());
         }
-        let Some(sender) = self.columns.directory.get(frame.sender) else { return Ok(()) };
+        let Some(sender) = self.columns.directory.get(session) else { return Ok(()) };
         let (jid, was_available) = (sender.jid.clone(), sender.is_available());
         let mut payload = std::mem::take(&mut self.columns.scratch.out);
         payload.clear();
@@ -185,9 +189,9 @@ impl Dispatch<'_> {
         let id = frame.head.attr(frame.bytes, "id");
         let presence = Presence { id: id.as_deref(), payload: &payload };
         if was_available {
-            self.columns.send_in_turn(frame.sender, |out| write_presence(jid.as_str(), None, presence, out));
+            self.columns.send_in_turn(session, |out| write_presence(jid.as_str(), None, presence, out));
         }
-        self.went(frame.sender, presence);
+        self.went(session, presence);
         self.columns.scratch.out = payload;
         Ok(())
     }
@@ -243,7 +247,7 @@ impl Dispatch<'_> {
         to: JidRef<'_>,
         ask: Ask,
     ) -> Result<Promise, Stop> {
-        let sender = self.columns.directory.get(frame.sender);
+        let sender = self.columns.directory.session(frame.sender);
         if sender.is_none_or(|sender| sender.flags.has(SessionFlags::ANONYMOUS)) {
             return Err(StanzaCondition::NotAllowed.into());
         }

@@ -4,16 +4,19 @@
 //! <presence │ from='full' │ to='bare' │ id='x' │ payload ──▶ each available resource of each contact with From
 //! ```
 
-use crate::ids::SessionId;
+use crate::ids::{ConnId, SessionId};
 use crate::im::blocks::Blocked;
 use crate::im::columns::Columns;
 use crate::im::directory::{Contact, Directory, Presence};
 use crate::im::session::{Directed, Session};
 use crate::jid::{Jid, JidRef};
-use crate::xml::escape_attr;
+use crate::xml::{escape_attr, outward};
 
 /// The payload of the server's own words for a resource that is gone (RFC 6121 §4.5.2).
 pub const UNAVAILABLE: Presence<'static> = Presence { id: None, payload: b" type='unavailable'/>" };
+
+/// The payload of a question for somebody's presence (RFC 6121 §4.3).
+const PROBE: Presence<'static> = Presence { id: None, payload: b" type='probe'/>" };
 
 /// Appends a presence stanza.
 pub fn write_presence(from: &str, to: Option<&str>, presence: Presence<'_>, out: &mut Vec<u8>) {
@@ -48,8 +51,9 @@ impl Columns<'_> {
             if contact.online.is_none() {
                 let domain = JidRef::of_prepared(contact.bare).domainpart();
                 if let Some(conn) = hosts.component(domain) {
-                    outboxes
-                        .append_in_turn(conn, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                    outboxes.append_in_turn(conn, |out| {
+                        outward(out, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                    });
                 }
                 continue;
             }
@@ -81,9 +85,8 @@ impl Columns<'_> {
             if contact.online.is_none() {
                 let domain = JidRef::of_prepared(contact.bare).domainpart();
                 if let Some(component) = hosts.component(domain) {
-                    let probe = Presence { id: None, payload: b" type='probe'/>" };
                     outboxes
-                        .append_in_turn(component, |out| write_presence(own.bare(), Some(contact.bare), probe, out));
+                        .append_in_turn(component, |out| write_presence(own.bare(), Some(contact.bare), PROBE, out));
                 }
             } else if directory.subscribed(contact.bare, own.bare()).from {
                 for (_, other) in directory.resources_of(contact) {
@@ -101,6 +104,38 @@ impl Columns<'_> {
         }
     }
 
+    /// A component has come: it hears what it would have heard had it been there, the presence of its contacts' friends
+    /// and the questions of those who would see its own. What does not fit half of its outbox it has to ask for.
+    pub fn greet_component(&mut self, domain: &str, conn: ConnId) {
+        let Self { directory, outboxes, .. } = self;
+        for (account, _) in directory.accounts() {
+            let own = JidRef::of_prepared(account);
+            let its = |contact: &Contact<'_>| JidRef::of_prepared(contact.bare).domainpart() == domain;
+            for contact in directory.contacts(account).filter(its) {
+                if outboxes.is_half_full(conn) {
+                    log::info!("component {domain} is not told of everybody who is online: too many are");
+                    return;
+                }
+                let mut present = directory.resources(account).filter_map(|(_, session)| {
+                    directory.presence(session).map(|presence| (session.jid.as_str(), presence))
+                });
+                if !may_meet(directory, own, contact) {
+                    continue;
+                }
+                if contact.subscribed.to && present.clone().next().is_some() {
+                    outboxes.append(conn, |out| write_presence(account, Some(contact.bare), PROBE, out));
+                }
+                if contact.subscribed.from {
+                    for (from, presence) in present.by_ref() {
+                        outboxes.append(conn, |out| {
+                            outward(out, |out| write_presence(from, Some(contact.bare), presence, out));
+                        });
+                    }
+                }
+            }
+        }
+    }
+
     /// The presence of all available resources of an account goes to one contact, unless that has blocked the account;
     /// `Some(presence)` instead of their own.
     fn tell_contact(&mut self, account: &str, to: JidRef<'_>, instead: Option<Presence<'_>>) {
@@ -112,7 +147,7 @@ impl Columns<'_> {
             let Some(current) = directory.presence(resource) else { continue };
             let (from, presence) = (resource.jid.as_str(), instead.unwrap_or(current));
             if let Some(conn) = hosts.component(to.domainpart()) {
-                outboxes.append(conn, |out| write_presence(from, Some(to.bare()), presence, out));
+                outboxes.append(conn, |out| outward(out, |out| write_presence(from, Some(to.bare()), presence, out)));
             }
             for (_, session) in directory.resources(to.bare()).filter(|(_, session)| session.is_available()) {
                 outboxes.append(session.conn, |out| write_presence(from, Some(to.bare()), presence, out));

@@ -20,6 +20,7 @@ use crate::random::Random;
 use crate::sasl::HashOutcome;
 use crate::storage::Store;
 use crate::stream::error::StreamCondition;
+use crate::xml::outward;
 use std::fmt;
 
 /// The domains that this process answers for.
@@ -133,6 +134,8 @@ pub enum Effect {
 pub struct Scratch {
     /// For preparing an address.
     pub jid: String,
+    /// For the address that a component's stanza is from.
+    pub from: String,
     /// For what is written once and appended often.
     pub out: Vec<u8>,
     /// For those that get it.
@@ -207,10 +210,17 @@ impl Columns<'_> {
         }
     }
 
+    /// Like [`Self::send_to_component`], but not before what is held for it.
+    pub fn send_to_component_in_turn(&mut self, domain: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(conn) = self.hosts.component(domain) {
+            self.outboxes.append_in_turn(conn, |out| outward(out, write));
+        }
+    }
+
     /// Appends to the connection of the component that answers for `domain`; false if there is none.
     pub fn send_to_component(&mut self, domain: &str, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(conn) = self.hosts.component(domain) else { return false };
-        self.outboxes.append(conn, write);
+        self.outboxes.append(conn, |out| outward(out, write));
         true
     }
 }

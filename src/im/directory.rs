@@ -11,9 +11,14 @@
 //! closed enum that has room for sessions on other processes and other servers
 //! (`docs/architecture.md`, "Beyond one machine").
 
+mod seen;
+
+pub use seen::Seen;
+
 use crate::ids::{ConnId, SessionId, Table};
 use crate::im::blocks::Blocked;
 use crate::im::payloads::Payloads;
+use crate::im::sender::Sender;
 use crate::im::session::{Available, Directed, Session, SessionFlags};
 use crate::jid::{Jid, JidRef};
 use hashbrown::HashTable;
@@ -94,6 +99,8 @@ pub struct Online {
     pub avatar: Option<Box<[u8; 20]>>,
     /// What has waited and is on its way.
     pub replay: Option<Box<Replay>>,
+    /// Whom elsewhere it sees.
+    seen: Option<Box<Seen>>,
 }
 
 /// What has waited for an account and is on its way to a session; the rows say so when it has left.
@@ -146,6 +153,8 @@ pub struct Directory {
     index: HashTable<u32>,
     keys: (u64, u64),
     payloads: Payloads,
+    /// Bytes behind what all accounts see elsewhere.
+    seen_bytes: usize,
 }
 
 impl Directory {
@@ -157,6 +166,7 @@ impl Directory {
             index: HashTable::new(),
             keys,
             payloads: Payloads::new(keys),
+            seen_bytes: 0,
         }
     }
 
@@ -171,6 +181,11 @@ impl Directory {
     /// The session, unless it has ended.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(id)
+    }
+
+    /// The session that a stanza is from, if it is one's and has not ended.
+    pub fn session(&self, sender: Sender<'_>) -> Option<&Session> {
+        self.get(sender.session()?)
     }
 
     /// The session to change, unless it has ended. Its JID and list link must stay as they are.
@@ -207,6 +222,11 @@ impl Directory {
     /// The sessions of one account, newest first.
     pub fn resources(&self, bare: &str) -> Resources<'_> {
         Resources { sessions: &self.sessions, next: self.online(bare).and_then(|online| online.first) }
+    }
+
+    /// All accounts that are online.
+    pub fn accounts(&self) -> impl Iterator<Item = (&str, &Online)> {
+        self.names.iter().filter_map(|(_, name)| Some((&*name.text, name.online.as_deref()?)))
     }
 
     /// The contacts of an account that is online with whom it shares presence in either direction.
@@ -399,14 +419,21 @@ impl Directory {
         edges.sort_unstable_by_key(|edge| edge.name());
         let name = self.use_name(bare);
         if let Some(name) = self.names.get_mut(name as usize) {
-            name.online =
-                Some(Box::new(Online { first: None, edges: edges.into_boxed_slice(), blocked, avatar, replay: None }));
+            name.online = Some(Box::new(Online {
+                first: None,
+                edges: edges.into_boxed_slice(),
+                blocked,
+                avatar,
+                replay: None,
+                seen: None,
+            }));
         }
     }
 
     fn go_offline(&mut self, bare: &str) {
         let Some(name) = self.name(bare) else { return };
         let Some(online) = self.names.get_mut(name as usize).and_then(|name| name.online.take()) else { return };
+        self.seen_bytes -= online.seen.as_ref().map_or(0, |seen| seen.bytes());
         for edge in &online.edges {
             self.disuse_name(edge.name());
         }
@@ -461,7 +488,8 @@ impl Directory {
 impl Online {
     fn heap_bytes(&self) -> usize {
         let blocked = self.blocked.as_ref().map_or(0, |blocked| size_of::<Blocked>() + blocked.heap_bytes());
-        size_of::<Self>() + size_of_val(&*self.edges) + blocked + self.avatar.as_ref().map_or(0, |_| 20)
+        let seen = self.seen.as_ref().map_or(0, |seen| seen.heap_bytes());
+        size_of::<Self>() + size_of_val(&*self.edges) + seen + blocked + self.avatar.as_ref().map_or(0, |_| 20)
     }
 }
 
@@ -476,7 +504,7 @@ fn hash(keys: (u64, u64), bare: &str) -> u64 {
 }
 
 /// The sessions of one account.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Resources<'a> {
     sessions: &'a Table<SessionId, Session>,
     next: Option<SessionId>,

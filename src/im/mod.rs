@@ -20,6 +20,7 @@ pub mod presence;
 pub mod private;
 pub mod removal;
 pub mod roster;
+pub mod sender;
 pub mod session;
 pub mod stop;
 pub mod subscribing;

@@ -352,7 +352,7 @@ fn shown(item: &Item) -> (bool, &'static str, bool, bool) {
 }
 
 /// A subscription stanza of the server's own making.
-fn presence(from: JidRef<'_>, to: JidRef<'_>, ask: Ask) -> Vec<u8> {
+pub fn presence(from: JidRef<'_>, to: JidRef<'_>, ask: Ask) -> Vec<u8> {
     let mut out = Vec::new();
     Writer::new(&mut out)
         .open("presence")

@@ -55,7 +55,12 @@ impl Unattended {
     pub fn new(domains: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
         Self {
             directory: Directory::new((0, 0)),
-            outboxes: Outboxes::new(OutboxLimits { bytes_max: 0, total_bytes_max: 0, held_max: 0 }),
+            outboxes: Outboxes::new(OutboxLimits {
+                bytes_max: 0,
+                component_bytes_max: 0,
+                total_bytes_max: 0,
+                held_max: 0,
+            }),
             hosts: Names(domains.into_iter().collect()),
             bounds,
             random: Random::system(),

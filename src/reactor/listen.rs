@@ -1,10 +1,15 @@
 //! Listening sockets: opened with the options that a server wants, errors that say what to change.
 
-use mio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::limits::LISTEN_BACKLOG;
@@ -69,6 +74,60 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     open(address).map_err(|source| ListenError { address, source })
 }
 
+/// Opens a Unix socket at `path` with these permissions; nobody can connect before it has them. One that a server left
+/// behind is replaced, one that is answered is not.
+///
+/// # Errors
+///
+/// [`ListenUnixError`], whose text says what to change.
+pub fn listen_unix(path: &Path, mode: u32) -> Result<UnixListener, ListenUnixError> {
+    open_unix(path, mode).map_err(|source| ListenUnixError { path: path.to_owned(), source })
+}
+
+fn open_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(data) if !data.file_type().is_socket() => return Err(ErrorKind::AlreadyExists.into()),
+        Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(error) => return Err(error),
+            Ok(_) => return Err(ErrorKind::AddrInUse.into()),
+        },
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(UnixListener::from_std(OwnedFd::from(socket).into()))
+}
+
+/// Why a Unix socket could not be opened.
+#[derive(Debug)]
+pub struct ListenUnixError {
+    /// Where.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl fmt::Display for ListenUnixError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let why = match self.source.kind() {
+            ErrorKind::AddrInUse => "another program listens there",
+            ErrorKind::AlreadyExists => "something else than a socket is there",
+            ErrorKind::NotFound => "its folder is not there; make it",
+            ErrorKind::PermissionDenied => "not allowed; give its folder to the user that runs stonechat",
+            _ => return write!(f, "{path}: cannot listen: {}", self.source),
+        };
+        write!(f, "{path}: {why}, or choose another `socket` under [[listener]] in stonechat.toml")
+    }
+}
+
+impl std::error::Error for ListenUnixError {}
+
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -97,5 +156,28 @@ mod tests {
         let error = listen(address).unwrap_err();
         assert!(error.to_string().contains("another program listens on port"), "{error}");
         assert!(!error.is_family_missing());
+    }
+
+    #[test]
+    fn a_unix_socket_is_only_for_whom_it_says_and_replaces_what_is_left_over() {
+        let folder = std::env::temp_dir().join(format!("stonechat-listen-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("c.sock");
+        for mode in [0o600, 0o660] {
+            let listener = listen_unix(&path, mode).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+            let error = listen_unix(&path, mode).unwrap_err();
+            assert!(error.to_string().contains("another program listens there"), "{error}");
+            // The socket goes, its file stays: as after a crash.
+            drop(listener);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "words").unwrap();
+        let error = listen_unix(&path, 0o600).unwrap_err();
+        assert!(error.to_string().contains("something else than a socket"), "{error}");
+        let error = listen_unix(&folder.join("nowhere/c.sock"), 0o600).unwrap_err();
+        assert!(error.to_string().contains("its folder is not there"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"words");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

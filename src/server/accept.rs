@@ -3,25 +3,65 @@
 use super::Server;
 use super::link::{Ending, Link, flag};
 use crate::clock::Now;
+use crate::config::ListenerKind;
 use crate::ids::{ConnId, Id as _};
 use crate::reactor::token::Source;
-use crate::transport::Transport;
+use crate::transport::{Socket, Transport};
 use mio::Interest;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, UnixListener};
+use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 pub(super) use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TICK_MAX};
 
 /// A listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
-    pub(super) socket: TcpListener,
-    pub(super) address: SocketAddr,
-    /// Whether TLS begins with the first byte (XEP-0368).
-    pub(super) direct: bool,
+    pub(super) socket: Acceptor,
+    /// Who is awaited, and how TLS begins.
+    pub(super) kind: ListenerKind,
     /// Whether somebody may be waiting.
     pub(super) is_ready: bool,
+}
+
+/// The socket itself, and where it is.
+#[derive(Debug)]
+pub(super) enum Acceptor {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket; it goes with the server.
+#[derive(Debug)]
+pub(super) struct SocketFile(pub(super) PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // One that is left behind is replaced by the next start.
+        let _left_behind = fs::remove_file(&self.0);
+    }
+}
+
+impl Acceptor {
+    /// The next connection, and where it comes from; a Unix socket's comes from this machine.
+    fn accept(&self) -> io::Result<(Socket, IpAddr)> {
+        match self {
+            Self::Tcp(listener, _) => listener.accept().map(|(socket, peer)| (socket.into(), peer.ip())),
+            Self::Unix(listener, _) => listener.accept().map(|(socket, _)| (socket.into(), Ipv4Addr::LOCALHOST.into())),
+        }
+    }
+}
+
+impl fmt::Display for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(_, address) => address.fmt(f),
+            Self::Unix(_, file) => file.0.display().fmt(f),
+        }
+    }
 }
 
 /// Whether the system has nothing left to make a socket of.
@@ -60,13 +100,13 @@ impl Server {
                 return;
             }
             *budget -= 1;
-            let direct = listener.direct;
+            let kind = listener.kind;
             match listener.socket.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer, direct, now),
+                Ok((socket, peer)) => self.welcome(socket, peer, kind, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.is_ready = false,
                 Err(error) if is_exhausted(&error) => return self.pause_accepting(&error, now),
                 // About the one in the queue, which has gone again (accept(2), "Error handling"); the next may be there.
-                Err(error) => log::debug!("{}: a connection was gone before it came: {error}", listener.address),
+                Err(error) => log::debug!("{}: a connection was gone before it came: {error}", listener.socket),
             }
         }
     }
@@ -79,8 +119,13 @@ impl Server {
         self.accept_again_at_ms = now.mono_ms + ACCEPT_PAUSE_MS;
     }
 
-    fn welcome(&mut self, mut socket: TcpStream, peer: SocketAddr, direct: bool, now: Now) {
-        let id = match self.core.accept(peer.ip(), direct, now) {
+    fn welcome(&mut self, mut socket: Socket, peer: IpAddr, kind: ListenerKind, now: Now) {
+        let direct = kind == ListenerKind::Direct;
+        let admitted = match kind {
+            ListenerKind::StartTls | ListenerKind::Direct => self.core.accept(peer, direct, now),
+            ListenerKind::Component => self.core.accept_component(peer, now),
+        };
+        let id = match admitted {
             Ok(id) => id,
             Err(refused) => {
                 log::debug!("connection refused: {refused:?}");
@@ -104,7 +149,7 @@ impl Server {
         }
     }
 
-    fn open_link(&mut self, id: ConnId, socket: TcpStream) {
+    fn open_link(&mut self, id: ConnId, socket: Socket) {
         let slot = id.slot() as usize;
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);

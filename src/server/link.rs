@@ -8,7 +8,7 @@
 //! kept in [`Link::flags`] and no further `epoll_ctl` is needed.
 
 use crate::ids::ConnId;
-use crate::transport::{Tls, TlsError, TlsEvent, Transport};
+use crate::transport::{Socket, Tls, TlsError, TlsEvent, Transport};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 
@@ -263,7 +263,7 @@ fn seal(tls: &mut Tls, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
     tls.seal(plain, sealed).map_err(|error| io::Error::other(error.to_string()))
 }
 
-fn read_socket(socket: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_socket(socket: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match socket.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -272,7 +272,7 @@ fn read_socket(socket: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Resul
     }
 }
 
-fn write_socket(socket: &mut mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write_socket(socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match socket.write(bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -37,7 +37,7 @@ use crate::ids::{ConnId, Id as _};
 use crate::reactor::token::Source;
 use crate::storage;
 use crate::transport::{TlsDomains, TlsError, Transport};
-use accept::Listener;
+use accept::{Acceptor, Listener};
 use control::Control;
 use hasher::Hasher;
 use link::{Buffers, Ending, Link, flag};
@@ -47,6 +47,7 @@ use signals::Signals;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -117,8 +118,18 @@ impl Server {
 
     /// The addresses that are listened on, with their real ports, and how TLS begins there.
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, ListenerKind)> + '_ {
-        let kind = |direct| if direct { ListenerKind::Direct } else { ListenerKind::StartTls };
-        self.listeners.iter().map(move |listener| (listener.address, kind(listener.direct)))
+        self.listeners.iter().filter_map(|listener| match &listener.socket {
+            Acceptor::Tcp(_, address) => Some((*address, listener.kind)),
+            Acceptor::Unix(..) => None,
+        })
+    }
+
+    /// The Unix sockets where components are awaited.
+    pub fn component_sockets(&self) -> impl Iterator<Item = &Path> {
+        self.listeners.iter().filter_map(|listener| match &listener.socket {
+            Acceptor::Unix(_, file) => Some(file.0.as_path()),
+            Acceptor::Tcp(..) => None,
+        })
     }
 
     /// The core, to look at.

@@ -1,6 +1,6 @@
 //! Starting: from a configuration and what was loaded for it to a server that listens.
 
-use super::accept::Listener;
+use super::accept::{Acceptor, Listener, SocketFile};
 use super::control::Control;
 use super::hasher::Hasher;
 use super::link::Buffers;
@@ -8,16 +8,17 @@ use super::room::{self, Room};
 use super::signals::Signals;
 use super::{Handle, Reload, Server};
 use crate::clock::Clock;
-use crate::config::{Config, DomainConfig, ListenerKind, SaslMechanism};
+use crate::config::{Config, DomainConfig, ListenerKind, SaslMechanism, SocketConfig};
 use crate::core::{AdmissionLimits, Core, Domains, Settings};
 use crate::im::columns::Bounds;
 use crate::outbox::OutboxLimits;
 use crate::random::Random;
-use crate::reactor::listen::{ListenError, listen};
+use crate::reactor::listen::{ListenError, ListenUnixError, listen, listen_unix};
 use crate::reactor::token::Source;
 use crate::sasl::Mechanism;
 use crate::storage::keys::{Key, Table};
 use crate::storage::{Engine, StoreError, Thread, offline};
+use crate::stream::component::Secret;
 use crate::stream::{ConflictRule, DomainPolicy};
 use crate::transport::TlsDomains;
 use crate::xep::About;
@@ -36,6 +37,8 @@ use crate::limits::{BIND_ATTEMPTS_MAX, ELEMENTS_BEFORE_LOGIN_MAX, HELD_ANSWERS_M
 pub struct Parts {
     /// Certificates; none if no domain has one.
     pub tls: Option<TlsDomains>,
+    /// The components that may connect: the domain of each, and what it proves itself with.
+    pub components: Vec<(String, Secret)>,
     /// Loads them again.
     pub reload: Reload,
     /// The database, locked by this process.
@@ -57,6 +60,8 @@ impl fmt::Debug for Parts {
 pub enum ServeError {
     /// An address could not be opened; the text says what to change.
     Listen(ListenError),
+    /// A Unix socket could not be opened; the text says what to change.
+    ListenUnix(ListenUnixError),
     /// The database does not answer.
     Store(StoreError),
     /// The control socket could not be made.
@@ -74,6 +79,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
+            Self::ListenUnix(error) => error.fmt(f),
             Self::Store(error) => write!(f, "storage: {error}"),
             Self::Control { path, source } => write!(f, "{}: cannot make the control socket: {source}", path.display()),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
@@ -103,7 +109,7 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
     let mut settings = settings(config);
     settings.admission.connections_max = room::connections_max(settings.admission.connections_max);
     let tls = parts.tls.map(Arc::new);
-    let domains = Domains::new(policies(config, tls.as_deref()), tls.clone());
+    let domains = Domains::new(policies(config, tls.as_deref()), tls.clone()).with_components(parts.components);
     let control = match parts.control {
         Some(path) => match Control::open(&path, poll.registry()) {
             Ok(control) => Some(control),
@@ -164,9 +170,18 @@ fn open_listeners(config: &Config, poll: &Poll) -> Result<Vec<Listener>, ServeEr
             let at = listeners.len();
             poll.registry().register(&mut socket, Source::Listener(at).token(), Interest::READABLE)?;
             let address = socket.local_addr()?;
-            let direct = listener.kind == ListenerKind::Direct;
-            listeners.push(Listener { socket, address, direct, is_ready: true });
+            let socket = Acceptor::Tcp(socket, address);
+            listeners.push(Listener { socket, kind: listener.kind, is_ready: true });
         }
+    }
+    for SocketConfig { path, mode } in &config.component_sockets {
+        let mut socket = listen_unix(path, *mode).map_err(ServeError::ListenUnix)?;
+        // From here on the file is ours to remove.
+        let file = SocketFile(path.clone());
+        let at = listeners.len();
+        poll.registry().register(&mut socket, Source::Listener(at).token(), Interest::READABLE)?;
+        let socket = Acceptor::Unix(socket, file);
+        listeners.push(Listener { socket, kind: ListenerKind::Component, is_ready: true });
     }
     Ok(listeners)
 }
@@ -200,6 +215,7 @@ pub fn settings(config: &Config) -> Settings {
         },
         outbox: OutboxLimits {
             bytes_max: limits.outbox_bytes as usize,
+            component_bytes_max: limits.component_outbox_bytes as usize,
             total_bytes_max: bytes(limits.outbox_bytes_total),
             held_max: HELD_ANSWERS_MAX,
         },

@@ -148,7 +148,7 @@ fn from(head: &Head, bytes: &[u8]) -> Result<Option<Jid>, StreamCondition> {
 }
 
 /// A language tag is remembered for stamping it on stanzas; what cannot be one is as good as none.
-fn lang(head: &Head, bytes: &[u8]) -> Option<Box<str>> {
+pub(super) fn lang(head: &Head, bytes: &[u8]) -> Option<Box<str>> {
     let lang = head.xml_lang(bytes)?;
     let is_tag = !lang.is_empty()
         && lang.len() <= LANG_BYTES_MAX
@@ -204,7 +204,7 @@ impl Answer<'_> {
     }
 }
 
-fn attr(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(super) fn attr(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b' ');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"='");

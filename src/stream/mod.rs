@@ -26,6 +26,7 @@
 
 mod auth;
 mod bind;
+pub mod component;
 mod element;
 pub mod error;
 mod features;

@@ -17,6 +17,7 @@ mod cert_error;
 pub mod certs;
 pub mod client;
 mod records;
+mod socket;
 pub mod tls;
 mod tls_client_auth;
 pub mod tls_domains;
@@ -28,10 +29,10 @@ mod x509;
 
 pub use certs::CertError;
 pub use client::{ChainFault, ClientTrust};
+pub use socket::Socket;
 pub use tls::{Tls, TlsEvent};
 pub use tls_domains::{DomainTls, TlsDomains, TlsOptions};
 
-use mio::net::TcpStream;
 use std::{fmt, mem};
 use zeroize::Zeroize;
 
@@ -155,9 +156,9 @@ impl std::error::Error for TlsError {}
 #[derive(Debug)]
 pub enum Transport {
     /// Bytes as they are.
-    Plain(TcpStream),
+    Plain(Socket),
     /// Bytes inside TLS. Boxed: over a kilobyte, and most of a flood never gets here.
-    Tls(TcpStream, Box<Tls>),
+    Tls(Socket, Box<Tls>),
     /// What a failed flip leaves behind.
     Closed,
 }
@@ -182,7 +183,7 @@ impl Transport {
     }
 
     /// The socket, unless it is gone.
-    pub fn socket(&mut self) -> Option<&mut TcpStream> {
+    pub fn socket(&mut self) -> Option<&mut Socket> {
         match self {
             Self::Plain(socket) | Self::Tls(socket, _) => Some(socket),
             Self::Closed => None,
@@ -209,6 +210,7 @@ impl Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mio::net::TcpStream;
     use std::net::{Ipv4Addr, TcpListener};
 
     fn socket(listener: &TcpListener) -> TcpStream {
@@ -224,11 +226,14 @@ mod tests {
         let domains = TlsDomains::load(&[], &TlsOptions::default()).expect("nothing to load");
         let socket = socket(&listener);
         let port = socket.local_addr().expect("a connected socket").port();
-        let mut transport = Transport::Plain(socket);
+        let mut transport = Transport::Plain(socket.into());
         assert!(transport.tls().is_none() && transport.heap_bytes() == 0);
         assert_eq!(transport.start_tls(&domains, Some("chat.example"), false), Ok(()));
         assert!(transport.tls().is_some_and(|tls| tls.is_handshaking()));
-        let same = transport.socket().and_then(|socket| socket.local_addr().ok());
+        let same = transport.socket().and_then(|socket| match socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        });
         assert_eq!(same.map(|address| address.port()), Some(port));
         assert!(transport.heap_bytes() > size_of::<Tls>());
         // A second flip is our mistake; it ends the connection rather than nesting.

@@ -37,7 +37,7 @@ fn check(request: &IqRequest<'_>, columns: &Columns<'_>, kind: IqKind) -> Result
         Target::OwnAccount | Target::Server => return Ok(false),
         Target::Stranger => return Err(StanzaCondition::Forbidden.into()),
     }
-    let sender = columns.directory.get(request.sender).ok_or(StanzaCondition::NotAllowed)?;
+    let sender = columns.directory.session(request.sender).ok_or(StanzaCondition::NotAllowed)?;
     match sender.flags.has(SessionFlags::ANONYMOUS) {
         true => Err(StanzaCondition::NotAllowed.into()),
         false => Ok(true),
@@ -51,7 +51,7 @@ fn list(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) -
     }
     let blocked = blocks::get(columns.store, request.to)?;
     write_list("blocklist", blocked.iter(), out);
-    if let Some(session) = columns.directory.get_mut(request.sender) {
+    if let Some(session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
         session.flags.set(SessionFlags::BLOCK_LIST, true);
     }
     Ok(Outcome::Handled)

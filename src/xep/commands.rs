@@ -38,7 +38,7 @@ const BAD_SESSION: Refusal = refusal(StanzaCondition::BadRequest, "bad-sessionid
 
 /// Whether who asks is an admin.
 fn is_admin(request: &IqRequest<'_>, columns: &Columns<'_>) -> bool {
-    let sender = columns.directory.get(request.sender);
+    let sender = columns.directory.session(request.sender);
     sender.is_some_and(|sender| request.about.admins.iter().any(|admin| admin == sender.jid.bare()))
 }
 
@@ -72,7 +72,7 @@ fn command(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>
     }
     let said = (command.run)(request, columns, form)?;
     if command.changes {
-        let who = columns.directory.get(request.sender).map(|session| session.jid.as_str());
+        let who = columns.directory.session(request.sender).map(|session| session.jid.as_str());
         log::info!("{} ran the command {}", who.unwrap_or_default(), command.name);
     }
     complete(command, &session, &said, out);
@@ -81,7 +81,7 @@ fn command(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>
 
 /// What a session is told by: who asks for what.
 fn session_id(request: &IqRequest<'_>, columns: &Columns<'_>, node: &str) -> String {
-    let who = columns.directory.get(request.sender).map_or("", |session| session.jid.as_str());
+    let who = columns.directory.session(request.sender).map_or("", |session| session.jid.as_str());
     request.about.sign(&[who, node])
 }
 

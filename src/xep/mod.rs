@@ -27,9 +27,9 @@ pub mod version;
 
 use crate::clock::Now;
 use crate::crypto::hmac;
-use crate::ids::SessionId;
 use crate::im::columns::Columns;
 use crate::im::roster as roster_rows;
+use crate::im::sender::Sender;
 use crate::im::stop::Stop;
 use crate::jid::JidRef;
 use crate::xml::{Element, Tree};
@@ -58,7 +58,7 @@ pub enum IqKind {
 #[derive(Debug)]
 pub struct IqRequest<'a> {
     /// Who asks.
-    pub sender: SessionId,
+    pub sender: Sender<'a>,
     /// Who is asked.
     pub target: Target,
     /// Its address, prepared: the domain, or an account's bare JID, also where the stanza had none.
@@ -193,7 +193,7 @@ pub fn may_see(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<boo
     if request.target == Target::OwnAccount {
         return Ok(true);
     }
-    let Some(asker) = columns.directory.get(request.sender).map(|session| session.jid.to_bare()) else {
+    let Some(asker) = request.sender.jid(columns.directory).map(|jid| jid.to_bare().to_owned()) else {
         return Ok(false);
     };
     if columns.directory.online(request.to.bare()).is_some() {

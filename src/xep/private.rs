@@ -34,7 +34,7 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
         Target::Server => return Ok(Outcome::Pass),
     }
     let is_anonymous = |flags: SessionFlags| flags.has(SessionFlags::ANONYMOUS);
-    if columns.directory.get(request.sender).is_none_or(|sender| is_anonymous(sender.flags)) {
+    if columns.directory.session(request.sender).is_none_or(|sender| is_anonymous(sender.flags)) {
         return Err(StanzaCondition::NotAllowed.into());
     }
     let query = request.payload().ok_or(StanzaCondition::BadRequest)?;

@@ -184,7 +184,7 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
     if request.target == Target::Stranger {
         return Ok(Outcome::Pass);
     }
-    let sender = columns.directory.get(request.sender).ok_or(StanzaCondition::NotAllowed)?;
+    let sender = columns.directory.session(request.sender).ok_or(StanzaCondition::NotAllowed)?;
     let own = sender.jid.to_bare();
     if sender.flags.has(SessionFlags::ANONYMOUS) {
         return Err(StanzaCondition::NotAllowed.into());
@@ -208,7 +208,7 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
         return Err(StanzaCondition::BadRequest.into());
     };
     let is_own = jid::prepare_localpart(&username).is_ok_and(|name| Some(&*name) == own.localpart());
-    if !is_own || !columns.is_encrypted(request.sender) {
+    if !is_own || !request.sender.session().is_some_and(|id| columns.is_encrypted(id)) {
         return Err(StanzaCondition::NotAllowed.into());
     }
     set_password(&own, &password, request.about.scram_iterations, columns)?;

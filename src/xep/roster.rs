@@ -28,7 +28,7 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
         Target::Stranger => return Err(StanzaCondition::Forbidden.into()),
         Target::Server => return Ok(Outcome::Pass),
     }
-    let sender = columns.directory.get(request.sender).ok_or(StanzaCondition::ItemNotFound)?;
+    let sender = columns.directory.session(request.sender).ok_or(StanzaCondition::ItemNotFound)?;
     if sender.flags.has(SessionFlags::ANONYMOUS) {
         return Err(StanzaCondition::NotAllowed.into());
     }
@@ -71,7 +71,7 @@ fn get(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) ->
 
 /// From now on it gets pushes (§2.2).
 fn note_interest(request: &IqRequest<'_>, columns: &mut Columns<'_>, is_versioned: bool) {
-    if let Some(session) = columns.directory.get_mut(request.sender) {
+    if let Some(session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
         session.flags.set(SessionFlags::INTERESTED, true);
         session.flags.set(SessionFlags::VERSIONED, is_versioned);
     }
@@ -104,10 +104,11 @@ pub fn catch_up(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<()
         gone.iter().filter(|(_, contact)| !is_back(contact)).map(|(at, contact)| (*at, contact.as_str(), None)),
     );
     changes.sort_by_key(|(version, ..)| *version);
-    let Some(full) = columns.directory.get(request.sender).map(|session| session.jid.clone()) else { return Ok(()) };
+    let Some(id) = request.sender.session() else { return Ok(()) };
+    let Some(full) = columns.directory.get(id).map(|session| session.jid.clone()) else { return Ok(()) };
     for (version, contact, item) in changes {
         let ver = Meta { version, ..meta }.ver();
-        columns.send(request.sender, |out| write_push(full.as_str(), contact, item, version, Some(&ver), out));
+        columns.send(id, |out| write_push(full.as_str(), contact, item, version, Some(&ver), out));
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ fn get(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) ->
 }
 
 fn set(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<(), Stop> {
-    let sender = columns.directory.get(request.sender).ok_or(StanzaCondition::NotAllowed)?;
+    let sender = columns.directory.session(request.sender).ok_or(StanzaCondition::NotAllowed)?;
     if sender.flags.has(SessionFlags::ANONYMOUS) {
         return Err(StanzaCondition::NotAllowed.into());
     }

@@ -14,6 +14,7 @@
 //!
 //! RFC 6120 §4.7, §8, §11; XML 1.0 (fifth edition); Namespaces in XML 1.0 (third edition).
 
+mod border;
 mod chars;
 mod check;
 mod declaration;
@@ -29,10 +30,11 @@ mod tree;
 mod unescape;
 mod write;
 
+pub use border::{inward, outward};
 pub use error::XmlError;
 pub use framer::{Expect, Scan, Step};
 pub use head::{CHILDREN_KEPT_MAX, Child, Head};
-pub use ns::{CLIENT, STREAMS, StreamNs, XML, XMLNS};
+pub use ns::{CLIENT, COMPONENT, STREAMS, StreamNs, XML, XMLNS};
 pub use relay::{Top, relay, relay_as};
 pub use tree::{Element, Tree};
 pub use write::{WRITER_DEPTH_MAX, Writer, escape, escape_attr};

@@ -19,6 +19,8 @@ pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 pub const STREAMS: &str = "http://etherx.jabber.org/streams";
 /// The content namespace of client streams.
 pub const CLIENT: &str = "jabber:client";
+/// The content namespace of the streams of components (XEP-0114).
+pub const COMPONENT: &str = "jabber:component:accept";
 
 /// What a stream header declared: the outermost scope of every frame on that stream.
 ///
@@ -66,8 +68,22 @@ impl StreamNs {
         let stream_prefix = head.prefix(bytes).unwrap_or("").into();
         let bindings: Vec<(Box<str>, Box<str>)> =
             head.declarations(bytes).map(|(prefix, uri)| (prefix.into(), uri.into())).collect();
-        let declared = Declared { stream_prefix, bindings };
+        Self::of(Declared { stream_prefix, bindings })
+    }
+
+    fn of(declared: Declared) -> Self {
         if declared.is_standard() { Self(Scope::Standard) } else { Self(Scope::Declared(Box::new(declared))) }
+    }
+
+    /// The same scope with `jabber:client` in the place of a component's content namespace: what a component says is
+    /// read as if a client had said it (`border.rs`).
+    #[must_use]
+    pub fn of_component(self) -> Self {
+        let Scope::Declared(mut declared) = self.0 else { return self };
+        for (_, uri) in declared.bindings.iter_mut().filter(|(_, uri)| **uri == *COMPONENT) {
+            *uri = CLIENT.into();
+        }
+        Self::of(*declared)
     }
 
     /// Whether this is the usual client scope, and nothing besides.

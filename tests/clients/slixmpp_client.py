@@ -22,6 +22,7 @@ class Client(slixmpp.ClientXMPP):
         self.args = args
         self.outcome = asyncio.get_event_loop().create_future()
         self.used = None
+        self.has_written = False
         self.ca_certs = args.ca
         if args.cert:
             self.certfile, self.keyfile = args.cert, args.key
@@ -39,6 +40,11 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler("session_start", self.started)
         self.add_event_handler("message", self.heard)
         self.add_event_handler("auth_success", self.note_mechanism)
+        if args.role == "befriend":
+            self.add_event_handler("presence_subscribed", lambda presence: print("subscribed", presence["from"], flush=True))
+            self.add_event_handler("roster_update", self.noted)
+            self.add_event_handler("presence_available", self.saw)
+            self.add_event_handler("presence_unavailable", self.lost)
         for fault in ("connection_failed", "failed_all_auth", "stream_error", "ssl_invalid_chain", "no_auth"):
             self.add_event_handler(fault, lambda event, fault=fault: self.end(f"{fault}: {event}"))
 
@@ -58,6 +64,11 @@ class Client(slixmpp.ClientXMPP):
                 self.end(None)
             elif self.args.role == "ask":
                 self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
+            elif self.args.role == "befriend":
+                items = await self.plugin["xep_0030"].get_items(jid=self.boundjid.domain, timeout=10)
+                print("items", *(item[0] for item in items["disco_items"]["items"]), flush=True)
+                await self.get_roster()
+                self.send_presence_subscription(pto=self.args.to, ptype="subscribe")
             elif self.args.role == "leave":
                 self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
                 # The answer to a ping comes behind the message: the server has it.
@@ -65,6 +76,21 @@ class Client(slixmpp.ClientXMPP):
                 self.end(None)
         except Exception as error:
             self.end(repr(error))
+
+    def noted(self, _push):
+        print("roster", self.client_roster[self.args.to]["subscription"], flush=True)
+
+    def saw(self, presence):
+        if presence["from"].bare == self.args.to:
+            print("saw", presence["from"], presence["status"], flush=True)
+            if not self.has_written:
+                self.has_written = True
+                self.send_message(mto=presence["from"], mbody=self.args.text, mtype="chat")
+
+    def lost(self, presence):
+        if presence["from"].bare == self.args.to:
+            print("lost", presence["from"], self.client_roster[self.args.to]["subscription"], flush=True)
+            self.end(None)
 
     def heard(self, message):
         if message["type"] == "error":
@@ -74,7 +100,8 @@ class Client(slixmpp.ClientXMPP):
             print("delayed", message["delay"]["from"], message["delay"]["stamp"].isoformat(), flush=True)
         if self.args.role == "answer":
             self.send_message(mto=message["from"], mbody="re: " + message["body"], mtype="chat")
-        self.end(None)
+        if self.args.role != "befriend":
+            self.end(None)
 
     def end(self, fault):
         if not self.outcome.done():

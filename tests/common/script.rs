@@ -98,6 +98,8 @@ pub enum Part {
     Bytes(Vec<u8>),
     /// What an earlier `{name}` matched; `{client.name}` reaches another client's.
     Captured { client: Option<String>, name: String },
+    /// What a component says that knows this secret (XEP-0114 §3).
+    Handshake { secret: String },
 }
 
 /// A SASL conversation played by the harness, with every value checked.

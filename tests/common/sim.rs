@@ -15,7 +15,7 @@
 use crate::common::script::{Peer, Script};
 use crate::tls_common::{Ca, DAY_S, Issued, NOW_S, World, client_params, date};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use stonechat::action::Action;
 use stonechat::clock::Now;
@@ -32,6 +32,7 @@ use stonechat::port::{Source as _, prosody};
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, Request, offline, serve};
+use stonechat::stream::component::Secret;
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
 use stonechat::xep::About;
@@ -78,12 +79,21 @@ struct Client {
     closed: bool,
 }
 
+/// Whether a client of this name is a component, and connects where those are awaited.
+pub(crate) fn is_component(client: &str) -> bool {
+    client.starts_with("component")
+}
+
 /// What a script or a test sets up.
 pub(crate) struct Setup {
     pub(crate) domains: Vec<String>,
     pub(crate) accounts: Vec<(String, String)>,
     /// Pairs of accounts that see each other.
     pub(crate) friends: Vec<(String, String)>,
+    /// Components that may connect, and their secrets.
+    pub(crate) components: Vec<(String, String)>,
+    /// A Unix socket for them, where there are sockets.
+    pub(crate) component_socket: Option<PathBuf>,
     /// Accounts that may use an admin's commands.
     pub(crate) admins: Vec<String>,
     pub(crate) offline_messages: u32,
@@ -109,6 +119,8 @@ impl Default for Setup {
             domains: vec!["localhost".into()],
             accounts: Vec::new(),
             friends: Vec::new(),
+            components: Vec::new(),
+            component_socket: None,
             admins: Vec::new(),
             offline_messages: 100,
             prosody: None,
@@ -139,6 +151,7 @@ impl Setup {
                 "domain" => domains.push(word(0)),
                 "account" => setup.accounts.push((word(0), word(1))),
                 "friends" => setup.friends.push((word(0), word(1))),
+                "component" => setup.components.push((word(0), word(1))),
                 "admin" => setup.admins.push(word(0)),
                 "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
                 "prosody" => setup.prosody = Some(word(0)),
@@ -178,7 +191,12 @@ pub(crate) fn settings() -> Settings {
             connections_per_address_max: 2000,
             connects_per_address_per_minute_max: 1000,
         },
-        outbox: OutboxLimits { bytes_max: 256 * 1024, total_bytes_max: 4 * 1024 * 1024, held_max: 16 },
+        outbox: OutboxLimits {
+            bytes_max: 256 * 1024,
+            component_bytes_max: 512 * 1024,
+            total_bytes_max: 4 * 1024 * 1024,
+            held_max: 16,
+        },
         xml_before_login: xml(10_000, 32),
         xml: xml(64 * 1024, 4096),
         negotiation_timeout_ms: 30_000,
@@ -230,7 +248,8 @@ impl Sim {
     pub(crate) fn new(setup: &Setup) -> Self {
         let list = setup.domains.iter().map(|name| policy(name, setup)).collect();
         let (tls, chain) = setup.client_certificate.as_ref().map(|addresses| client_pki(setup, addresses)).unzip();
-        let domains = Domains::new(list, tls);
+        let components = setup.components.iter().map(|(name, secret)| (name.clone(), Secret::new(secret.clone())));
+        let domains = Domains::new(list, tls).with_components(components);
         let mut settings = Settings {
             resources_per_account_max: setup.resources_max,
             negotiation_timeout_ms: setup.negotiation_timeout_ms,
@@ -293,6 +312,11 @@ impl Sim {
         let said = String::from_utf8(self.received()).unwrap();
         assert!(said.contains(&format!("{user}@localhost/{resource}")), "{said}");
         self.conn(client)
+    }
+
+    /// A client of that name is a new one from now on.
+    pub(crate) fn forget(&mut self, client: &str) {
+        self.clients.remove(client);
     }
 
     fn client(&mut self) -> &mut Client {
@@ -536,7 +560,13 @@ impl Peer for Sim {
         if self.clients.contains_key(client) {
             return;
         }
-        let id = self.core.accept("192.0.2.1".parse().unwrap(), direct, self.now).unwrap();
+        let peer = "192.0.2.1".parse().unwrap();
+        if is_component(client) {
+            let id = self.core.accept_component(peer, self.now).unwrap();
+            self.client().id = Some(id);
+            return;
+        }
+        let id = self.core.accept(peer, direct, self.now).unwrap();
         self.client().id = Some(id);
         if direct {
             let (info, now) = (self.info(), self.now);

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use crate::common::script::Peer;
-use crate::sim::{Setup, client_chain, fill};
+use crate::sim::{Setup, client_chain, fill, is_component};
 use crate::tls_common::{ClientSettings, World};
 use rustls::ClientConnection;
 use std::collections::BTreeMap;
@@ -11,10 +11,11 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use stonechat::config::{Config, ListenerConfig, ListenerKind, SaslMechanism};
+use stonechat::config::{Config, ListenerConfig, ListenerKind, SaslMechanism, SocketConfig};
 use stonechat::jid::Jid;
 use stonechat::server::{Handle, Parts, start};
 use stonechat::storage::{Engine, Memory};
+use stonechat::stream::component::Secret;
 
 /// How long a silent server is given before it counts as silent.
 const SILENCE: Duration = Duration::from_millis(400);
@@ -23,6 +24,7 @@ const SILENCE: Duration = Duration::from_millis(400);
 pub(crate) struct Running {
     pub(crate) starttls: SocketAddr,
     pub(crate) direct: SocketAddr,
+    pub(crate) component: Option<SocketAddr>,
     is_direct: bool,
     client: ClientSettings,
     handle: Handle,
@@ -47,8 +49,15 @@ impl Running {
         fill(&mut *engine, setup);
         let tls = setup.certificate.then(|| world.load());
         let config = config(setup);
-        let parts =
-            Parts { tls, reload: Box::new(|_| Err("not in this test".into())), engine, control: None, signals: false };
+        let components = setup.components.iter().map(|(name, secret)| (name.clone(), Secret::new(secret.clone())));
+        let parts = Parts {
+            tls,
+            components: components.collect(),
+            reload: Box::new(|_| Err("not in this test".into())),
+            engine,
+            control: None,
+            signals: false,
+        };
         let mut server = start(&config, parts).unwrap();
         let addresses: Vec<SocketAddr> = server.listeners().map(|(address, _)| address).collect();
         let handle = server.handle();
@@ -56,6 +65,7 @@ impl Running {
         Self {
             starttls: addresses[0],
             direct: addresses[1],
+            component: addresses.get(2).copied(),
             is_direct: setup.direct,
             client,
             handle,
@@ -97,6 +107,11 @@ fn config(setup: &Setup) -> Config {
         .collect();
     let listener = |kind| ListenerConfig { kind, addresses: vec!["127.0.0.1:0".parse().unwrap()], all_must_open: true };
     config.listeners = vec![listener(ListenerKind::StartTls), listener(ListenerKind::Direct)];
+    if !setup.components.is_empty() {
+        config.listeners.push(listener(ListenerKind::Component));
+    }
+    let sockets = setup.component_socket.iter().map(|path| SocketConfig { path: path.clone(), mode: 0o660 });
+    config.component_sockets = sockets.collect();
     config.legacy = setup.legacy;
     config.registration = setup.registration;
     config.limits.registrations_per_address_per_hour = 3;
@@ -212,6 +227,10 @@ impl Peer for SocketPeer<'_> {
             return;
         }
         let running = self.running;
+        if let Some(address) = running.component.filter(|_| is_component(client)) {
+            self.clients.insert(self.current.clone(), Client::connect(address));
+            return;
+        }
         let address = if running.is_direct { running.direct } else { running.starttls };
         let mut client = Client::connect(address);
         if running.is_direct {

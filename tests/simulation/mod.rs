@@ -85,7 +85,12 @@ fn tight() -> Settings {
             connections_per_address_max: 6,
             connects_per_address_per_minute_max: 10_000_000,
         },
-        outbox: OutboxLimits { bytes_max: 8 * 1024, total_bytes_max: 24 * 1024, held_max: 4 },
+        outbox: OutboxLimits {
+            bytes_max: 8 * 1024,
+            component_bytes_max: 8 * 1024,
+            total_bytes_max: 24 * 1024,
+            held_max: 4,
+        },
         negotiation_timeout_ms: 20_000,
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,

@@ -11,6 +11,8 @@ pub(super) enum Piece {
     Bytes(Vec<u8>),
     /// `{...}` anything, or nothing.
     Anything,
+    /// `{handshake secret}`: a component's proof for the stream that `{id}` has matched.
+    Handshake { secret: String },
     /// `{name}`, `{client.name}`, `{name not other}`.
     Capture { client: Option<String>, name: String, not: Option<String> },
 }
@@ -43,6 +45,7 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
     let part = |piece| match piece {
         Piece::Bytes(bytes) => Ok(Part::Bytes(bytes)),
         Piece::Capture { client, name, not: None } => Ok(Part::Captured { client, name }),
+        Piece::Handshake { secret } => Ok(Part::Handshake { secret }),
         Piece::Capture { .. } => Err("`not` belongs into an S: line".to_owned()),
         Piece::Anything => Err("`{...}` belongs into an S: line".to_owned()),
     };
@@ -64,6 +67,7 @@ fn directive(inner: &str) -> Result<Piece, String> {
     let (word, argument) = inner.split_once(' ').unwrap_or((inner, ""));
     match word {
         "base64" => Ok(Piece::Bytes(STANDARD.encode(unescape(argument)?).into_bytes())),
+        "handshake" => Ok(Piece::Handshake { secret: argument.to_owned() }),
         "hex" => hex(argument).map(Piece::Bytes),
         "repeat" => repeat(argument).map(Piece::Bytes),
         _ => capture(word, argument),

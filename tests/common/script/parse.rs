@@ -14,6 +14,7 @@ const SETTINGS: &[&str] = &[
     "friends",
     "anonymous",
     "certificate",
+    "component",
     "client-certificate",
     "domain",
     "legacy",

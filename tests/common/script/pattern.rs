@@ -40,6 +40,7 @@ impl Pattern {
             match piece {
                 Piece::Bytes(bytes) => marked.push_str(&String::from_utf8(bytes).map_err(|_| "not UTF-8")?),
                 Piece::Anything => marked.push(ANYTHING),
+                Piece::Handshake { .. } => return Err("`handshake` belongs into a C: line".to_owned()),
                 Piece::Capture { client, name, not } => {
                     let index = u32::try_from(captures.len()).unwrap_or(u32::MAX);
                     let mark = (index < CAPTURES_MAX).then(|| char::from_u32(CAPTURE_FIRST + index)).flatten();

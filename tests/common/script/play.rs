@@ -6,6 +6,7 @@ use super::{Act, Login, Part, Place, Script, Step};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
+use stonechat::crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 /// The server under test, seen from its clients.
 pub trait Peer {
@@ -191,6 +192,12 @@ impl Player<'_> {
         for part in parts {
             match part {
                 Part::Bytes(bytes) => out.extend_from_slice(bytes),
+                Part::Handshake { secret } => {
+                    let id = self.captures.get(&(who.to_owned(), "id".to_owned()));
+                    let id = id.ok_or("`{id}` has matched nothing yet")?;
+                    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{id}{secret}").as_bytes());
+                    out.extend(hash.as_ref().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
+                }
                 Part::Captured { client, name } => {
                     let key = (client.as_deref().unwrap_or(who).to_owned(), name.clone());
                     let value = self.captures.get(&key);
