@@ -14,6 +14,9 @@
 //! - [`core::Core`] takes bytes and the time and gives back bytes and actions, without a socket, a clock or a disk.
 //!   `examples/test_double.rs` makes an XMPP server of it that lives in a variable, for the tests of a client.
 //!
+//! Components (XEP-0114) plug into both: [`server::Parts::components`] names those that may connect, and
+//! [`core::Domains::with_components`] with [`core::Core::accept_component`] take one without a socket.
+//!
 //! A server without TLS, for a test, that ends at once:
 //!
 //! ```

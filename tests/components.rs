@@ -96,7 +96,11 @@ fn presence_does_not_overtake_the_subscription_that_it_belongs_to() {
     let mut sim = Sim::new(&setup());
     sim.log_in("alice", "alice", "secret", "phone");
     join(&mut sim, "component");
-    for words in ["<presence/>", "<presence to='a@gateway.localhost' type='subscribe'/>"] {
+    for words in [
+        "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>",
+        "<presence/>",
+        "<presence to='a@gateway.localhost' type='subscribe'/>",
+    ] {
         say(&mut sim, "alice", words);
     }
     said(&mut sim, "alice");
@@ -428,7 +432,7 @@ fn garbage_and_what_is_too_large_ends_its_own_stream_alone() {
     let behind = [
         (format!("<message from='gateway.localhost' to='a@localhost'>{}", "x".repeat(300_000)), "policy-violation"),
         (format!("<message from='{}@gateway.localhost' to='a@localhost'/>", "x".repeat(5_000)), "improper-addressing"),
-        ("<message from='gateway.localhost' to='a@localhost'>&unknown;</message>".to_owned(), "not-well-formed"),
+        ("<message from='gateway.localhost' to='a@localhost'>&unknown;</message>".to_owned(), "restricted-xml"),
         (format!("<message from='gateway.localhost' to='a@localhost'>{}", "<a>".repeat(100)), "policy-violation"),
     ];
     for (words, condition) in behind {
