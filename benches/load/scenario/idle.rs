@@ -27,7 +27,7 @@ const SETTLE_MS: u64 = 1_000;
 const IDLE_MS_MIN: u64 = 1_000;
 /// After all have left the server may give memory back when it is calm: so long is waited for it, looking
 /// now and then, until less than this share is kept.
-const GIVE_BACK_MS: u64 = 8_000;
+const GIVE_BACK_MS: u64 = 15_000;
 const LOOK_MS: u64 = 250;
 const KEPT_PERCENT_SMALL: f64 = 5.0;
 

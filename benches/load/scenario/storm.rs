@@ -24,7 +24,8 @@ use crate::tls;
 const WARM_UP_S: u64 = 60;
 /// Fewest connections of a measurement, however long they take.
 const DONE_MIN: u64 = 100;
-/// Failures after which a storm is given up.
+/// A storm is given up when so many more failed than went well: a server that refuses some is measured with
+/// those that it took, and the run fails.
 const FAILURES_MAX: u64 = 100;
 
 /// One row: what is done over and over.
@@ -155,13 +156,13 @@ fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome
         bench.report.skip(errand.scenario, &label, &lacks);
         return Ok(());
     }
-    if !warmed || storm.failed > 0 {
+    if !warmed || storm.is_hopeless() {
         let first = storm.first_failure.unwrap_or_else(|| "too slow".to_owned());
         bench.report.fail(format!("{label}: {} failed before it began: {first}", storm.failed));
         bench.swarm.cut_all();
         return Ok(());
     }
-    let cold_us = cold.server_us_per(storm.done);
+    let (cold_us, cold_failed) = (cold.server_us_per(storm.done), storm.failed);
 
     storm.begin_again(bench.swarm.now_ns());
     let deadline_ns = bench.deadline_ms(bench.options.measure_ms);
@@ -180,9 +181,10 @@ fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome
     } else {
         report(bench, errand, &storm, &reading, cold_us);
     }
-    if failed > 0 {
+    if failed + cold_failed > 0 {
         let first = storm.first_failure.take().unwrap_or_default();
-        bench.report.fail(format!("{label}: {failed} of {} failed: {first}", done + failed));
+        let text = format!("{label}: {failed} of {} failed, {cold_failed} before: {first}", done + failed);
+        bench.report.fail(text);
     }
     // Connections under way end in order, so that the next scenario finds the server at rest.
     storm.end_after = Some(storm.done);
@@ -261,7 +263,7 @@ impl Storm {
 
     /// Forgets the warm-up's figures.
     fn begin_again(&mut self, now_ns: u64) {
-        (self.done, self.resumed, self.measured_from_ns) = (0, 0, now_ns);
+        (self.done, self.resumed, self.failed, self.measured_from_ns) = (0, 0, 0, now_ns);
         self.times.clear();
         self.slices.clear();
         self.end_after = None;
@@ -279,7 +281,11 @@ impl Storm {
 
     fn begins_more(&self) -> bool {
         let enough = self.end_after.is_some_and(|end| self.done + u64::from(self.under_way) >= end);
-        !enough && self.under_way < self.concurrency && self.failed < FAILURES_MAX && self.lacks.is_none()
+        !enough && self.under_way < self.concurrency && !self.is_hopeless() && self.lacks.is_none()
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.failed >= self.done + FAILURES_MAX
     }
 
     fn fail(&mut self, text: String) {
@@ -324,7 +330,7 @@ impl Driver for Storm {
     }
 
     fn is_done(&self) -> bool {
-        let ended = self.end_after.is_some_and(|end| self.done + self.failed >= end) || self.failed >= FAILURES_MAX;
+        let ended = self.end_after.is_some_and(|end| self.done + self.failed >= end) || self.is_hopeless();
         (ended || self.lacks.is_some()) && self.under_way == 0
     }
 
