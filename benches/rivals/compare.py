@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -102,6 +103,8 @@ def table(measured):
 
 
 def main():
+    # A polite kill ends like Ctrl-C: what was started is ended, and the scratch folder goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--load", required=True)
     parser.add_argument("--sessions", type=int, default=2000)
