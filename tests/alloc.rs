@@ -1,4 +1,5 @@
-//! Allocation: none of ours for a relayed message, and how much an idle session keeps.
+//! Allocation: none of ours for a relayed message, none for each who hears a presence, and how much an idle session
+//! keeps.
 //!
 //! A binary of its own, because it replaces the allocator.
 
@@ -9,6 +10,7 @@ mod counting;
 mod sim;
 mod tls_common;
 
+use common::script::Peer as _;
 use counting::{allocations, counted, live_bytes};
 use sim::{Setup, Sim, relay};
 use stonechat::action::Action;
@@ -76,4 +78,81 @@ fn an_idle_session_is_small() {
     }
     let each = (sim.core.heap_bytes() - before) / SESSIONS;
     assert!(each <= IDLE_SESSION_BYTES_MAX, "{each} bytes a session");
+}
+
+/// A hub whose `contacts` see it, all of them there.
+fn hub(contacts: usize) -> (Sim, ConnId) {
+    let address = |n: usize| format!("c{n}@localhost");
+    let mut accounts = vec![("hub@localhost".to_owned(), "secret".to_owned())];
+    accounts.extend((0..contacts).map(|n| (address(n), "secret".to_owned())));
+    let friends = (0..contacts).map(|n| ("hub@localhost".to_owned(), address(n))).collect();
+    let mut sim = Sim::new(&Setup { accounts, friends, direct: true, ..Setup::default() });
+    for n in 0..contacts {
+        sim.log_in(&format!("c{n}"), &format!("c{n}"), "secret", "r");
+        sim.send(b"<presence/>");
+    }
+    let hub = sim.log_in("hub", "hub", "secret", "r");
+    sim.send(b"<presence/>");
+    (sim, hub)
+}
+
+/// What the loop does for one presence: read, broadcast, write to all; returns the bytes written.
+fn broadcast(sim: &mut Sim, hub: ConnId, frame: &[u8], actions: &mut Vec<Action>) -> usize {
+    let now = sim.now;
+    sim.core.receive(hub, frame, now);
+    sim.core.close_overflown(now);
+    sim.core.take_actions(actions);
+    sim.core.submit(now, &mut Vec::new());
+    let mut written = 0;
+    while let Some(conn) = sim.core.outboxes().next_dirty() {
+        let count = sim.core.outboxes().pending(conn).len();
+        written += count;
+        sim.core.outboxes().consume(conn, count);
+    }
+    written
+}
+
+/// Allocations of a hundred changes of presence, and what all of them put on wires.
+fn broadcasts(contacts: usize) -> (usize, usize) {
+    let (mut sim, hub) = hub(contacts);
+    let frames: [&[u8]; 2] = [
+        b"<presence><show>away</show><status>out</status><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' \
+          node='n' ver='v'/></presence>",
+        b"<presence><priority>5</priority></presence>",
+    ];
+    let mut actions = Vec::new();
+    let mut run =
+        |times: usize| -> usize { (0..times).map(|n| broadcast(&mut sim, hub, frames[n % 2], &mut actions)).sum() };
+    run(10);
+    let before = allocations();
+    let written = counted(|| run(100));
+    (allocations() - before, written)
+}
+
+#[test]
+fn presence_allocates_nothing_for_each_who_hears_it() {
+    let ((few, _), (many, written)) = (broadcasts(2), broadcasts(30));
+    assert_eq!(few, many, "a hundred broadcasts to two and to thirty");
+    assert!(written > 100 * 30 * 100, "all have heard it: {written} bytes");
+    println!("{} allocations a broadcast", many as f64 / 100.0);
+}
+
+/// Sessions that say the same share the bytes of it.
+#[test]
+fn equal_presence_is_kept_once() {
+    let address = |n: usize| format!("c{n}@localhost");
+    let accounts = (0..20).map(|n| (address(n), "secret".to_owned())).collect();
+    let mut sim = Sim::new(&Setup { accounts, direct: true, ..Setup::default() });
+    let presence = format!("<presence><status>{}</status></presence>", "x".repeat(8_000));
+    let mut sizes = Vec::new();
+    for n in 0..20 {
+        sim.log_in(&format!("c{n}"), &format!("c{n}"), "secret", "r");
+        let before = sim.core.heap_bytes();
+        sim.send(presence.as_bytes());
+        sizes.push(sim.core.heap_bytes().saturating_sub(before));
+    }
+    assert!(sizes[0] > 8_000, "it is kept: {sizes:?}");
+    // Tables grow now and then.
+    let small = sizes[1..].iter().filter(|bytes| **bytes < 100).count();
+    assert!(small >= 17 && sizes[1..].iter().sum::<usize>() < 16_000, "and kept once: {sizes:?}");
 }
