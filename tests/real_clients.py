@@ -97,6 +97,10 @@ def slixmpp():
     return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_client.py"], {}
 
 
+def slixmpp_friends():
+    return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_friends.py"], {}
+
+
 def node():
     """Where node and npm are; @xmpp/client needs a newer one than Debian 12 has."""
     if shutil.which("node") and shutil.which("npm"):
@@ -137,7 +141,7 @@ def slixmpp_component():
     return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_component.py"], {}
 
 
-LIBRARIES = {"slixmpp": slixmpp, "slixmpp-component": slixmpp_component, "xmpp.js": xmppjs, "libstrophe": strophe, "xep-0035": xep0035}
+LIBRARIES = {"slixmpp": slixmpp, "slixmpp-friends": slixmpp_friends, "slixmpp-component": slixmpp_component, "xmpp.js": xmppjs, "libstrophe": strophe, "xep-0035": xep0035}
 
 
 # --- certificates, made on the spot ----------------------------------------------------------------------------------
@@ -498,6 +502,26 @@ class World:
                 raise friend.failure("does not see the contact go")
             friend.ends_well()
 
+    def befriend(self, one, other):
+        """`one` asks `other` for its presence and the other way round; each is seen, and `other` is seen to go."""
+        self.library(one[0])  # What is installed first must not use up the other's time.
+        asked = Client(self, other[0], other[1], "friend", to=f"{one[1]}@localhost")
+        theirs = asked.says("bound")
+        asking = Client(self, one[0], one[1], "friend", to=f"{other[1]}@localhost")
+        mine = asking.says("bound")
+        for client, word, address in ((asking, "sees", theirs), (asked, "sees", mine), (asking, "lost", theirs)):
+            if (heard := client.says(word)) != address:
+                raise client.failure(f"{word} {heard}, not {address}")
+        for client in (asking, asked):
+            client.ends_well()
+
+    def friends(self, library, one, other):
+        """A program plays two people with several clients: contacts, subscriptions, presence."""
+        both = Client(self, library, one, "friends", to=f"{other}@localhost", to_password=PASSWORDS[other])
+        for step in ("bound", "befriended", "renamed", "returned"):
+            both.says(step)
+        both.ends_well()
+
     def s_client(self, *options, says, port=None, speak=True):
         """openssl s_client: what it prints must hold every one of `says`."""
         need("openssl", "openssl")
@@ -585,6 +609,8 @@ def cases():
         ("talk in the dialect of 2002: XEP-0078 and XEP-0034", "2002", lambda w: w.talk(old, old_bob)),
         ("slixmpp, a message for somebody who is away", "", lambda w: w.wait("slixmpp", "alice", "carol")),
         ("slixmpp ComponentXMPP, a gateway that a user befriends", "component", lambda w: w.gateway("bob")),
+        ("slixmpp, contacts and presence of two people with three clients", "", lambda w: w.friends("slixmpp-friends", "alice", "bob")),
+        ("@xmpp/client befriends slixmpp, and sees it come and go", "", lambda w: w.befriend(("xmpp.js", "bob"), ("slixmpp", "carol"))),
         ("talk to oneself: one account, two clients", "", lambda w: w.talk(("slixmpp", "alice", {}), ("libstrophe", "alice", {}))),
     ]
 

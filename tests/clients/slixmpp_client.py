@@ -45,6 +45,7 @@ class Client(slixmpp.ClientXMPP):
             self.add_event_handler("roster_update", self.noted)
             self.add_event_handler("presence_available", self.saw)
             self.add_event_handler("presence_unavailable", self.lost)
+        self.add_event_handler("got_online", self.seen)
         for fault in ("connection_failed", "failed_all_auth", "stream_error", "ssl_invalid_chain", "no_auth"):
             self.add_event_handler(fault, lambda event, fault=fault: self.end(f"{fault}: {event}"))
 
@@ -62,6 +63,9 @@ class Client(slixmpp.ClientXMPP):
                 if not any(identity[:2] == ("server", "im") for identity in info["disco_info"]["identities"]):
                     return self.end(f"no server/im identity: {info}")
                 self.end(None)
+            elif self.args.role == "friend":
+                # The library agrees to what it is asked, and asks in turn, by itself.
+                await self.get_roster()
             elif self.args.role == "ask":
                 self.send_message(mto=self.args.to, mbody=self.args.text, mtype="chat")
             elif self.args.role == "befriend":
@@ -90,6 +94,11 @@ class Client(slixmpp.ClientXMPP):
     def lost(self, presence):
         if presence["from"].bare == self.args.to:
             print("lost", presence["from"], self.client_roster[self.args.to]["subscription"], flush=True)
+            self.end(None)
+
+    def seen(self, presence):
+        if self.args.role == "friend" and presence["from"].bare == self.args.to:
+            print("sees", presence["from"], flush=True)
             self.end(None)
 
     def heard(self, message):

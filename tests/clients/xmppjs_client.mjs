@@ -71,7 +71,20 @@ const end = async () => {
   process.exit(0);
 };
 
+// A friend agrees to what it is asked by the other, and says when it sees the other come and go.
+const befriended = async (stanza) => {
+  const { from, type } = stanza.attrs;
+  if (from.split("/")[0] !== args.to) return;
+  if (type === "subscribe") await xmpp.send(xml("presence", { to: args.to, type: "subscribed" }));
+  if (type === undefined) console.log("sees", from);
+  if (type === "unavailable" && from !== args.to) {
+    console.log("lost", from);
+    await end();
+  }
+};
+
 xmpp.on("stanza", async (stanza) => {
+  if (stanza.is("presence") && args.role === "friend") return befriended(stanza);
   if (!stanza.is("message")) return;
   const text = stanza.getChildText("body");
   if (stanza.attrs.type === "error") fail(`an error came: ${stanza}`);
@@ -90,6 +103,9 @@ xmpp.on("online", async (address) => {
   if (args.role === "login") {
     await xmpp.iqCaller.request(xml("iq", { type: "get", to: domain }, xml("ping", "urn:xmpp:ping")), 10_000);
     await end();
+  } else if (args.role === "friend") {
+    await xmpp.iqCaller.request(xml("iq", { type: "get" }, xml("query", "jabber:iq:roster")), 10_000);
+    await xmpp.send(xml("presence", { to: args.to, type: "subscribe" }));
   } else if (args.role === "ask") {
     await xmpp.send(xml("message", { type: "chat", to: args.to }, xml("body", {}, args.text)));
   }
