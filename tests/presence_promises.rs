@@ -247,3 +247,47 @@ fn a_roster_stays_as_small_as_what_can_be_sent() {
     assert!(say(&mut sim, "alice", remove).contains("type='result'"));
     assert!(say(&mut sim, "alice", &set("another", &few)).contains("type='result'"));
 }
+
+/// To a stranger an account that is there, one that is away and none at all are the same: byte for byte in what is
+/// answered, and in how often the disk is asked, which would be told by the clock.
+#[test]
+fn a_stranger_learns_nothing_by_words_or_by_waiting() {
+    let stanzas = [
+        "<presence to='NAME@localhost'/>",
+        "<presence to='NAME@localhost/x' type='unavailable'/>",
+        "<presence to='NAME@localhost' type='probe' id='p'/>",
+        "<presence to='NAME@localhost/r' type='probe' id='p'/>",
+        "<presence to='NAME@localhost' type='unsubscribe' id='u'/>",
+        "<presence to='NAME@localhost' type='unsubscribed' id='u'/>",
+        "<presence to='NAME@localhost' type='subscribe' id='s'/>",
+        "<presence to='NAME@localhost' type='subscribe' id='s'/>",
+        "<presence to='NAME@localhost' type='probe' id='p'/>",
+        "<presence to='NAME@localhost' type='unsubscribe' id='u'/>",
+        "<presence to='NAME@localhost' type='subscribed' id='u'/>",
+        "<presence to='NAME@localhost' type='error'><error type='cancel'/></presence>",
+        "<iq type='get' id='i' to='NAME@localhost/r'><query xmlns='jabber:iq:version'/></iq>",
+        "<iq type='set' id='i' to='NAME@localhost'><query xmlns='jabber:iq:roster'><item jid='a@b'/></query></iq>",
+        "<iq type='get' id='i' to='NAME@localhost/r'><query xmlns='jabber:iq:roster'/></iq>",
+        "<iq type='set' id='i'><query xmlns='jabber:iq:roster'><item jid='NAME@localhost' name='N'/></query></iq>",
+        "<iq type='set' id='i'><query xmlns='jabber:iq:roster'><item jid='NAME@localhost' subscription='remove'/>\
+         </query></iq>",
+    ];
+    let told = |name: &str| -> Vec<(String, u64, u64)> {
+        let mut sim = server(&[]);
+        log_in(&mut sim, &["bob", "alice"]);
+        let say_it = |sim: &mut Sim, stanza: &&str| {
+            let counters = |sim: &Sim| (sim.counter("misses"), sim.counter("commits"));
+            let before = counters(sim);
+            let answer = say(sim, "alice", &stanza.replace("NAME", name)).replace(name, "NAME");
+            let after = counters(sim);
+            (answer, after.0 - before.0, after.1 - before.1)
+        };
+        stanzas.iter().map(|stanza| say_it(&mut sim, stanza)).collect()
+    };
+    let (there, away, nobody) = (told("bob"), told("carol"), told("nobody"));
+    assert!(there.iter().any(|(answer, ..)| answer.contains("ask='subscribe'")), "{there:?}");
+    for (at, stanza) in stanzas.iter().enumerate() {
+        assert_eq!(there[at], nobody[at], "one that is there, and none: {stanza}");
+        assert_eq!(away[at], nobody[at], "one that is away, and none: {stanza}");
+    }
+}

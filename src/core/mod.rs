@@ -420,6 +420,7 @@ impl Core {
         let logins = self.throttle.totals();
         counters.insert("logins".into(), logins.good);
         counters.insert("logins_failed".into(), logins.failed);
+        counters.insert("misses".into(), store.misses);
         counters.insert("commits".into(), store.commits);
         counters.insert("commits_failed".into(), store.commits_failed);
         counters

@@ -73,9 +73,7 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         if !is_hosted && !self.columns.hosts.is_component(domain) {
             return Err(StanzaCondition::RemoteServerNotFound.into());
         }
-        let mut keys = vec![roster::key(user, contact.as_str()), roster::meta_key(user)];
-        keys.extend(self.keys_of_receiver(contact, user));
-        self.columns.store.need(keys)?;
+        self.need_both(user, contact)?;
         let old = roster::get(self.columns.store, user, contact.as_str())?;
         let before = old.clone().unwrap_or_default();
         let step = subscription::outbound(before.state, ask);
@@ -144,6 +142,14 @@ impl<'c, 'a> Subscribing<'c, 'a> {
             Reply::Subscribed => self.reply(user, contact, Ask::Subscribed),
             Reply::Unsubscribed => self.reply(user, contact, Ask::Unsubscribed),
         }
+    }
+
+    /// Sees to it that what a stanza and the answer to it may read is in memory: always all of it, or the time that the
+    /// sender waits would tell who is there.
+    fn need_both(&self, user: JidRef<'_>, contact: JidRef<'_>) -> Result<(), Stop> {
+        let mut keys = self.keys_of_receiver(user, contact);
+        keys.extend(self.keys_of_receiver(contact, user));
+        Ok(self.columns.store.need(keys)?)
     }
 
     /// The rows that [`Self::receive`] reads for a user of ours: to be fetched at once, for one contact or for many.
@@ -283,6 +289,7 @@ impl<'c, 'a> Subscribing<'c, 'a> {
     ///
     /// [`Stop`]: a row is missing, there is no room, or there is no such item.
     pub fn remove_item(&mut self, user: JidRef<'_>, contact: JidRef<'_>) -> Result<(), Stop> {
+        self.need_both(user, contact)?;
         let old = roster::get(self.columns.store, user, contact.as_str())?;
         let old = old.filter(|item| item.listed).ok_or(StanzaCondition::ItemNotFound)?;
         let mut change = Change::of(self.columns.store, user, self.columns.random.next_u64())?;
