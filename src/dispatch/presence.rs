@@ -189,7 +189,8 @@ impl Dispatch<'_> {
         let id = frame.head.attr(frame.bytes, "id");
         let presence = Presence { id: id.as_deref(), payload: &payload };
         if was_available {
-            self.columns.send_in_turn(session, |out| write_presence(jid.as_str(), None, presence, out));
+            let to = Some(jid.as_str());
+            self.columns.send_in_turn(session, |out| write_presence(jid.as_str(), to, presence, out));
         }
         self.went(session, presence);
         self.columns.scratch.out = payload;

@@ -66,7 +66,9 @@ impl Columns<'_> {
         }
         for (id, session) in directory.resources(from.bare()) {
             if session.is_available() && Some(id) != except {
-                outboxes.append_in_turn(session.conn, |out| write_presence(from.as_str(), None, presence, out));
+                // Addressed, as in the examples of §4.5.2: slixmpp loses what has no `to`.
+                let to = Some(session.jid.as_str());
+                outboxes.append_in_turn(session.conn, |out| write_presence(from.as_str(), to, presence, out));
                 metrics.presence_delivered += 1;
             }
         }
@@ -99,7 +101,8 @@ impl Columns<'_> {
         }
         for (id, other) in directory.resources(own.bare()) {
             if let Some(presence) = directory.presence(other).filter(|_| id != newcomer) {
-                outboxes.append_in_turn(conn, |out| write_presence(other.jid.as_str(), None, presence, out));
+                let (from, to) = (other.jid.as_str(), Some(own.as_str()));
+                outboxes.append_in_turn(conn, |out| write_presence(from, to, presence, out));
             }
         }
     }
