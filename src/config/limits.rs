@@ -100,6 +100,8 @@ limits! {
     offline_bytes: u64 = 524_288 in 0..=67_108_864;
     /// JIDs that one account may block.
     blocked_jids: u32 = 1_000 in 0..=100_000;
+    /// Bytes of them, 16 more counted for each; at most an eighth of `outbox_bytes`.
+    blocked_bytes: u32 = 65_536 in 1_024..=16_777_216;
     /// Bytes of one vCard, its photo included.
     vcard_bytes: u32 = 65_536 in 1_024..=1_048_576;
     /// Elements of private XML of one account.

@@ -7,6 +7,8 @@
 use super::remote::COMPONENT_AWAY;
 use super::{Address, Dispatch, Frame, Promise, address};
 use crate::ids::SessionId;
+use crate::im::blocks;
+use crate::im::columns::Columns;
 use crate::im::directory::Route;
 use crate::im::sender::Sender;
 use crate::im::stop::Stop;
@@ -49,7 +51,11 @@ impl Dispatch<'_> {
     }
 
     fn iq_request_to(&mut self, frame: Frame<'_>, kind: IqKind, to: JidRef<'_>) -> Result<Promise, Stop> {
-        self.meet(frame, to)?;
+        let is_server = to.localpart().is_none() && self.columns.hosts.is_hosted(to.domainpart());
+        if !is_server {
+            // The server itself answers also those who have blocked its whole domain.
+            self.meet(frame, to)?;
+        }
         let route = self.route(to);
         if let Route::Component(conn) = route {
             self.deliver_to_component(frame, conn);
@@ -61,16 +67,20 @@ impl Dispatch<'_> {
         if !self.columns.hosts.is_hosted(to.domainpart()) {
             return Err(COMPONENT_AWAY.into());
         }
-        if to.localpart().is_none() {
+        if is_server {
             return self.iq_here(frame, kind, Target::Server, to);
         }
-        let is_own = self.account_target(frame.sender, to) == Target::OwnAccount;
+        let target = self.account_target(frame.sender, to);
+        let is_own = target == Target::OwnAccount;
         if !is_own && is_roster(frame) {
             // Nobody's roster is anybody else's (RFC 6121 §2.1.5): passed on, it could only be a forged push (§2.1.6).
             return Err(StanzaCondition::Forbidden.into());
         }
         if to.resourcepart().is_none() {
-            return self.iq_here(frame, kind, self.account_target(frame.sender, to), to);
+            if !is_own {
+                self.meet_away(frame, to)?;
+            }
+            return self.iq_here(frame, kind, target, to);
         }
         match route {
             Route::Local(target) if is_own || self.shares_presence(target, frame.sender) => {
@@ -81,6 +91,17 @@ impl Dispatch<'_> {
                 Err(StanzaCondition::ServiceUnavailable.into())
             }
         }
+    }
+
+    /// Whether an account that is away has not blocked the sender: who is blocked must not learn by another answer
+    /// that nobody is there.
+    fn meet_away(&mut self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
+        let Columns { directory, store, .. } = &mut self.columns;
+        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
+        if directory.online(to.bare()).is_none() && blocks::get(store, to)?.matches(sender.jid.as_ref()) {
+            return Err(StanzaCondition::ServiceUnavailable.into());
+        }
+        Ok(())
     }
 
     /// Whether `owner` has let `asker` see its presence: by its roster or by directed presence.

@@ -58,6 +58,9 @@ impl Columns<'_> {
                 continue;
             }
             for (_, session) in directory.resources_of(contact).filter(|(_, session)| session.is_available()) {
+                if directory.has_blocked(from.bare(), session.jid.as_ref()) {
+                    continue;
+                }
                 outboxes.append_in_turn(session.conn, |out| {
                     write_presence(from.as_str(), Some(contact.bare), presence, out)
                 });
@@ -92,6 +95,9 @@ impl Columns<'_> {
                 }
             } else if directory.subscribed(contact.bare, own.bare()).from {
                 for (_, other) in directory.resources_of(contact) {
+                    if directory.has_blocked(own.bare(), other.jid.as_ref()) {
+                        continue;
+                    }
                     if let Some(presence) = directory.presence(other) {
                         let from = other.jid.as_str();
                         outboxes.append_in_turn(conn, |out| write_presence(from, Some(own.bare()), presence, out));
@@ -139,21 +145,26 @@ impl Columns<'_> {
         }
     }
 
-    /// The presence of all available resources of an account goes to one contact, unless that has blocked the account;
-    /// `Some(presence)` instead of their own.
-    fn tell_contact(&mut self, account: &str, to: JidRef<'_>, instead: Option<Presence<'_>>) {
+    /// The presence of all available resources of an account, or of one, goes to an account, or to one resource of it,
+    /// unless one has blocked the other; `Some(presence)` instead of their own.
+    fn tell_contact(&mut self, account: JidRef<'_>, to: JidRef<'_>, instead: Option<Presence<'_>>) {
         let Self { directory, outboxes, hosts, .. } = self;
-        if directory.has_blocked(to.bare(), JidRef::of_prepared(account)) {
-            return;
-        }
-        for (_, resource) in directory.resources(account) {
+        let is_meant = |jid: JidRef<'_>, whom: JidRef<'_>| whom.is_bare() || jid.resourcepart() == whom.resourcepart();
+        for (_, resource) in directory.resources(account.bare()) {
             let Some(current) = directory.presence(resource) else { continue };
+            if !is_meant(resource.jid.as_ref(), account) || directory.has_blocked(to.bare(), resource.jid.as_ref()) {
+                continue;
+            }
             let (from, presence) = (resource.jid.as_str(), instead.unwrap_or(current));
-            if let Some(conn) = hosts.component(to.domainpart()) {
+            let component = hosts.component(to.domainpart());
+            if let Some(conn) = component.filter(|_| !directory.has_blocked(account.bare(), to)) {
                 outboxes.append(conn, |out| outward(out, |out| write_presence(from, Some(to.bare()), presence, out)));
             }
             for (_, session) in directory.resources(to.bare()).filter(|(_, session)| session.is_available()) {
-                outboxes.append(session.conn, |out| write_presence(from, Some(to.bare()), presence, out));
+                let told = session.jid.as_ref();
+                if is_meant(told, to) && !directory.has_blocked(account.bare(), told) {
+                    outboxes.append(session.conn, |out| write_presence(from, Some(to.bare()), presence, out));
+                }
             }
         }
     }
@@ -165,7 +176,7 @@ impl Columns<'_> {
         for id in ids {
             let Some(session) = self.directory.get_mut(id) else { continue };
             let Some(Directed(list)) = session.directed.as_deref_mut() else { continue };
-            let targets: Vec<Jid> = list.extract_if(.., |target| blocked.matches(target.as_ref())).collect();
+            let targets: Vec<Jid> = list.extract_if(.., |jid| jid.bare() != account && blocked.matches(jid.as_ref())).collect();
             let from = session.jid.clone();
             for target in targets {
                 self.send_goodbye(from.as_ref(), target.as_ref());
@@ -193,11 +204,16 @@ impl Columns<'_> {
 
     /// One contact gets the current presence of all available resources of an account.
     pub fn send_current(&mut self, account: &str, to: JidRef<'_>) {
-        self.tell_contact(account, to, None);
+        self.tell_contact(JidRef::of_prepared(account), to, None);
+    }
+
+    /// An account gets the current presence of a contact, or of one resource of it.
+    pub fn send_current_of(&mut self, contact: JidRef<'_>, to: JidRef<'_>) {
+        self.tell_contact(contact, to, None);
     }
 
     /// One contact no longer sees an account: unavailable, from each of its available resources.
     pub fn send_unavailable(&mut self, account: &str, to: JidRef<'_>) {
-        self.tell_contact(account, to, Some(UNAVAILABLE));
+        self.tell_contact(JidRef::of_prepared(account), to, Some(UNAVAILABLE));
     }
 }

@@ -10,47 +10,45 @@ use crate::storage::{Miss, Store, StoreFull};
 
 /// The format of the row; its first byte.
 const ROW_VERSION: u8 = 1;
+/// What an entry takes beside its JID.
+const ITEM_BYTES: usize = 16;
 
 /// The JIDs that an account has blocked, prepared and sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocked(Vec<Jid>);
 
 impl Blocked {
-    /// Whether the list names `jid`: its full JID, its bare JID, its domain with the resource, or its domain.
+    /// Whether the list names `jid`: its full JID, its bare JID, its domain with the resource, or its domain. Four
+    /// look-ups, however long the list is: every stanza asks.
     pub fn matches(&self, jid: JidRef<'_>) -> bool {
-        self.0.iter().any(|blocked| {
-            let blocked = blocked.as_ref();
-            blocked.domainpart() == jid.domainpart()
-                && blocked.localpart().is_none_or(|localpart| jid.localpart() == Some(localpart))
-                && blocked.resourcepart().is_none_or(|resource| jid.resourcepart() == Some(resource))
-        })
+        if self.0.is_empty() {
+            return false;
+        }
+        let (domain, resource) = (jid.domainpart(), jid.resourcepart());
+        [jid.as_str(), jid.bare(), domain].into_iter().any(|text| self.names(text, None))
+            || resource.is_some() && self.names(domain, resource)
     }
 
-    /// Adds a JID; false if it was there.
-    pub fn add(&mut self, jid: Jid) -> bool {
-        match self.0.binary_search(&jid) {
-            Ok(_) => false,
-            Err(at) => {
-                self.0.insert(at, jid);
-                true
-            }
-        }
+    /// Whether the text is an entry, with `/` and a resource behind it if there is one.
+    fn names(&self, text: &str, resource: Option<&str>) -> bool {
+        let behind = resource.iter().flat_map(|resource| [b'/'].into_iter().chain(resource.bytes()));
+        let wanted = text.bytes().chain(behind);
+        self.0.binary_search_by(|blocked| blocked.as_str().bytes().cmp(wanted.clone())).is_ok()
     }
 
-    /// Takes a JID out; false if it was not there.
-    pub fn remove(&mut self, jid: &Jid) -> bool {
-        match self.0.binary_search(jid) {
-            Ok(at) => {
-                self.0.remove(at);
-                true
-            }
-            Err(_) => false,
-        }
+    /// Whether exactly this JID is an entry.
+    pub fn contains(&self, jid: &Jid) -> bool {
+        self.0.binary_search(jid).is_ok()
     }
 
     /// The list.
     pub fn iter(&self) -> impl Iterator<Item = &Jid> {
         self.0.iter()
+    }
+
+    /// What the list takes where it is kept and told, about: each entry's bytes and those of an `<item/>` around it.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|jid| jid.as_str().len() + ITEM_BYTES).sum()
     }
 
     /// How many there are.
@@ -66,6 +64,17 @@ impl Blocked {
     /// Bytes behind it.
     pub fn heap_bytes(&self) -> usize {
         self.0.capacity() * size_of::<Jid>() + self.0.iter().map(Jid::heap_bytes).sum::<usize>()
+    }
+}
+
+/// In order, each once.
+impl FromIterator<Jid> for Blocked {
+    fn from_iter<I: IntoIterator<Item = Jid>>(jids: I) -> Self {
+        let mut jids: Vec<Jid> = jids.into_iter().collect();
+        jids.sort();
+        jids.dedup();
+        jids.shrink_to_fit();
+        Self(jids)
     }
 }
 
@@ -109,10 +118,7 @@ fn encode(blocked: &Blocked) -> Vec<u8> {
 fn decode(row: &[u8]) -> Blocked {
     let Some((&ROW_VERSION, list)) = row.split_first() else { return Blocked::default() };
     let texts = list.split(|byte| *byte == 0).filter(|text| !text.is_empty());
-    let mut jids: Vec<Jid> =
-        texts.filter_map(|text| Some(JidRef::of_prepared(std::str::from_utf8(text).ok()?).to_owned())).collect();
-    jids.sort();
-    Blocked(jids)
+    texts.filter_map(|text| Some(JidRef::of_prepared(std::str::from_utf8(text).ok()?).to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -125,19 +131,45 @@ mod tests {
 
     #[test]
     fn a_list_matches_what_it_names() {
-        let mut blocked = Blocked::default();
-        for text in ["full@a/r", "bare@a", "domain", "service/r"] {
-            assert!(blocked.add(jid(text)) && !blocked.add(jid(text)));
-        }
-        for text in ["full@a/r", "bare@a", "bare@a/any", "domain", "any@domain", "any@domain/r", "x@service/r"] {
+        let entries = ["full@a/r", "bare@a", "domain", "service/r", "bare@a", "full@a/r/s"];
+        let blocked: Blocked = entries.into_iter().map(jid).collect();
+        assert_eq!(blocked.len(), 5, "each once");
+        let named =
+            ["full@a/r", "full@a/r/s", "bare@a", "bare@a/any", "domain", "domain/r", "any@domain", "any@domain/r"];
+        for text in named.into_iter().chain(["service/r", "x@service/r"]) {
             assert!(blocked.matches(jid(text).as_ref()), "{text}");
         }
-        for text in ["full@a", "full@a/other", "other@a", "sub.domain", "service", "x@service"] {
+        for text in ["full@a", "full@a/other", "other@a", "sub.domain", "service", "x@service", "full@a/r/t", "a"] {
             assert!(!blocked.matches(jid(text).as_ref()), "{text}");
         }
         assert_eq!(decode(&encode(&blocked)), blocked);
-        assert!(blocked.remove(&jid("domain")) && !blocked.remove(&jid("domain")));
-        assert_eq!(blocked.len(), 3);
+        assert!(blocked.contains(&jid("domain")) && !blocked.contains(&jid("any@domain")));
         assert_eq!(decode(&[]), Blocked::default());
+    }
+
+    /// The look-ups against the sentence that they stand for (§6).
+    #[test]
+    fn look_ups_find_what_a_walk_finds() {
+        let (names, resources) = ([None, Some("a"), Some("b")], [None, Some("r"), Some("r/r")]);
+        let all = || {
+            let parts = names.into_iter().flat_map(|name| ["d", "d.e"].map(|domain| (name, domain)));
+            parts.flat_map(|(name, domain)| resources.map(|resource| Jid::from_parts(name, domain, resource).unwrap()))
+        };
+        for chosen in 0..1u32 << 18 {
+            // Lists of up to three: each entry is looked up apart from the others.
+            if chosen.count_ones() > 3 {
+                continue;
+            }
+            let entries = all().enumerate().filter(|(at, _)| chosen & 1 << at != 0).map(|(_, jid)| jid);
+            let blocked: Blocked = entries.collect();
+            for other in all() {
+                let is_named = blocked.iter().any(|entry| {
+                    entry.domainpart() == other.domainpart()
+                        && entry.localpart().is_none_or(|name| other.localpart() == Some(name))
+                        && entry.resourcepart().is_none_or(|resource| other.resourcepart() == Some(resource))
+                });
+                assert_eq!(blocked.matches(other.as_ref()), is_named, "{other} in {blocked:?}");
+            }
+        }
     }
 }

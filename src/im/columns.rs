@@ -61,6 +61,8 @@ pub struct Bounds {
     pub offline_bytes_max: u64,
     /// JIDs that one account may block.
     pub blocked_max: usize,
+    /// Bytes of them, as a list.
+    pub blocked_bytes_max: usize,
     /// Bytes of a vCard.
     pub vcard_bytes_max: usize,
     /// Private XML elements of one account.
@@ -95,6 +97,8 @@ impl From<&Limits> for Bounds {
             offline_messages_max: limits.offline_messages.min(limits.outbox_bytes / STAMPED_SHARE_BYTES),
             offline_bytes_max: limits.offline_bytes.min(u64::from(limits.outbox_bytes) / 2),
             blocked_max: limits.blocked_jids as usize,
+            // The list is told at once, and escaping makes at most six bytes of one.
+            blocked_bytes_max: limits.blocked_bytes.min(limits.outbox_bytes / 8) as usize,
             vcard_bytes_max: limits.vcard_bytes as usize,
             private_elements_max: limits.private_elements,
             private_bytes_max: limits.private_bytes,

@@ -311,9 +311,11 @@ impl Directory {
         }
     }
 
-    /// Whether an account that is online has blocked `by`.
+    /// Whether an account that is online has blocked `by`. Never one of its own resources, whatever its list says
+    /// (XEP-0191 §5).
     pub fn has_blocked(&self, bare: &str, by: JidRef<'_>) -> bool {
-        self.online(bare).and_then(|online| online.blocked.as_deref()).is_some_and(|blocked| blocked.matches(by))
+        let blocked = self.online(bare).and_then(|online| online.blocked.as_deref());
+        blocked.is_some_and(|blocked| by.bare() != bare && blocked.matches(by))
     }
 
     /// What a session has last broadcast; none before initial presence and after unavailable.

@@ -235,10 +235,7 @@ fn write_rest(store: &mut Store, account: JidRef<'_>, person: &Person) -> Result
     if let Some(vcard) = &person.vcard {
         vcard::set(store, account, &bytes(vcard), photo(vcard))?;
     }
-    let mut blocked = Blocked::default();
-    for jid in person.blocks.iter().filter_map(|text| Jid::parse(text).ok()) {
-        blocked.add(jid);
-    }
+    let blocked: Blocked = person.blocks.iter().filter_map(|text| Jid::parse(text).ok()).collect();
     if !blocked.is_empty() {
         blocks::set(store, account, &blocked)?;
     }

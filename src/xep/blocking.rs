@@ -3,6 +3,7 @@
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 use crate::im::blocks::{self, Blocked};
 use crate::im::columns::Columns;
+use crate::im::directory::Subscribed;
 use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::jid::{Jid, JidRef};
@@ -66,7 +67,7 @@ fn write_list<'a>(name: &str, jids: impl Iterator<Item = &'a Jid>, out: &mut Vec
     xml.close();
 }
 
-fn jids(payload: Element<'_>) -> Result<Vec<Jid>, StanzaCondition> {
+fn jids(payload: Element<'_>) -> Result<Blocked, StanzaCondition> {
     let items = payload.children().filter(|child| child.is(NS, "item"));
     let parse = |item: Element<'_>| {
         Jid::parse(item.attr("jid").ok_or(StanzaCondition::BadRequest)?).map_err(|_| StanzaCondition::JidMalformed)
@@ -79,71 +80,79 @@ fn block(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8>)
     if !check(request, columns, IqKind::Set)? {
         return Ok(Outcome::Pass);
     }
-    let jids = jids(request.payload().ok_or(StanzaCondition::BadRequest)?)?;
+    let named = jids(request.payload().ok_or(StanzaCondition::BadRequest)?)?;
     // Nobody blocks their own resources (§5).
-    if jids.is_empty() || jids.iter().any(|jid| jid.bare() == request.to.bare()) {
+    if named.is_empty() || named.iter().any(|jid| jid.bare() == request.to.bare()) {
         return Err(StanzaCondition::BadRequest.into());
     }
-    let mut blocked = blocks::get(columns.store, request.to)?;
-    let before = blocked.clone();
-    let new: Vec<Jid> = jids.iter().filter(|jid| blocked.add((*jid).clone())).cloned().collect();
-    if blocked.len() > columns.bounds.blocked_max {
+    let before = blocks::get(columns.store, request.to)?;
+    let blocked: Blocked = before.iter().chain(named.iter()).cloned().collect();
+    if blocked.len() > columns.bounds.blocked_max || blocked.bytes() > columns.bounds.blocked_bytes_max {
         return Err(TOO_MANY.into());
     }
     blocks::set(columns.store, request.to, &blocked)?;
-    push("block", &jids, request.to, columns);
-    for contact in partners(&new, request.to, columns) {
-        if !before.matches(contact.as_ref()) {
-            columns.send_unavailable(request.to.bare(), contact.as_ref());
-            columns.directory.settle_directed(request.to.bare(), contact.as_str());
+    push("block", &named, request.to, columns);
+    let account = request.to.bare();
+    // Who was blocked before has seen us go: memory still has the old list here.
+    for (contact, subscribed) in partners(&named, request.to, columns) {
+        if subscribed.from {
+            columns.send_unavailable(account, contact.as_ref());
+        }
+        if subscribed.from && contact.is_bare() {
+            columns.directory.settle_directed(account, contact.as_str());
         }
     }
-    let mut added = Blocked::default();
-    for jid in new {
-        added.add(jid);
-    }
-    columns.end_directed(request.to.bare(), &added);
+    columns.end_directed(account, &named);
     remember(request.to, columns, blocked);
     Ok(Outcome::Handled)
 }
 
-/// §3.4, §3.5: stored, pushed, and whoever is no longer blocked sees us again.
+/// §3.4, §3.5: stored, pushed, and whoever is no longer blocked sees us again, as we see them.
 fn unblock(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8>) -> Result<Outcome, Stop> {
     if !check(request, columns, IqKind::Set)? {
         return Ok(Outcome::Pass);
     }
-    let jids = jids(request.payload().ok_or(StanzaCondition::BadRequest)?)?;
+    let named = jids(request.payload().ok_or(StanzaCondition::BadRequest)?)?;
     let before = blocks::get(columns.store, request.to)?;
-    let mut blocked = before.clone();
-    let gone: Vec<Jid> = match jids.is_empty() {
-        true => std::mem::take(&mut blocked).iter().cloned().collect(),
-        false => jids.iter().filter(|jid| blocked.remove(jid)).cloned().collect(),
-    };
+    let is_gone = |jid: &&Jid| named.is_empty() || named.contains(jid);
+    let gone: Blocked = before.iter().filter(is_gone).cloned().collect();
+    let blocked: Blocked = before.iter().filter(|jid| !is_gone(jid)).cloned().collect();
     blocks::set(columns.store, request.to, &blocked)?;
-    push("unblock", &jids, request.to, columns);
-    let partners = partners(&gone, request.to, columns);
+    // An empty push means that nobody is blocked any more: it is not for those who were not.
+    if named.is_empty() || !gone.is_empty() {
+        push("unblock", if named.is_empty() { &named } else { &gone }, request.to, columns);
+    }
     remember(request.to, columns, blocked);
-    for contact in partners {
-        columns.send_current(request.to.bare(), contact.as_ref());
+    let account = request.to.bare();
+    for (contact, subscribed) in partners(&gone, request.to, columns) {
+        if subscribed.from {
+            columns.send_current(account, contact.as_ref());
+        }
+        if subscribed.to && columns.directory.subscribed(contact.bare(), account).from {
+            columns.send_current_of(contact.as_ref(), request.to);
+        }
     }
     Ok(Outcome::Handled)
 }
 
-/// The contacts with From whom these entries concern.
-fn partners(entries: &[Jid], account: JidRef<'_>, columns: &Columns<'_>) -> Vec<Jid> {
-    let concerned = |bare: &str| {
-        let contact = JidRef::of_prepared(bare);
-        entries.iter().any(|entry| {
-            let entry = entry.as_ref();
-            let same_local = entry.localpart().is_none_or(|localpart| contact.localpart() == Some(localpart));
-            entry.domainpart() == contact.domainpart() && same_local && entry.resourcepart().is_none()
-        })
-    };
-    let contacts = columns.directory.contacts(account.bare()).filter(|contact| contact.subscribed.from);
-    contacts
-        .filter(|contact| concerned(contact.bare))
-        .map(|contact| JidRef::of_prepared(contact.bare).to_owned())
-        .collect()
+/// The contacts whom these entries concern, with the resource where an entry names one.
+fn partners(entries: &Blocked, account: JidRef<'_>, columns: &Columns<'_>) -> Vec<(Jid, Subscribed)> {
+    let narrow: Vec<JidRef<'_>> = entries.iter().map(Jid::as_ref).filter(|entry| !entry.is_bare()).collect();
+    let mut partners = Vec::new();
+    for contact in columns.directory.contacts(account.bare()) {
+        let jid = JidRef::of_prepared(contact.bare);
+        if entries.matches(jid) {
+            partners.push((jid.to_owned(), contact.subscribed));
+            continue;
+        }
+        let names = |entry: &&JidRef<'_>| {
+            entry.domainpart() == jid.domainpart() && entry.localpart().is_none_or(|name| jid.localpart() == Some(name))
+        };
+        let resources = narrow.iter().filter(names).filter_map(|entry| entry.resourcepart());
+        let full = resources.filter_map(|resource| jid.to_owned().with_resource(resource).ok());
+        partners.extend(full.map(|full| (full, contact.subscribed)));
+    }
+    partners
 }
 
 /// Routing looks at what is in memory.
@@ -154,7 +163,7 @@ fn remember(account: JidRef<'_>, columns: &mut Columns<'_>, blocked: Blocked) {
 }
 
 /// To all resources that have asked for the list.
-fn push(name: &str, jids: &[Jid], account: JidRef<'_>, columns: &mut Columns<'_>) {
+fn push(name: &str, jids: &Blocked, account: JidRef<'_>, columns: &mut Columns<'_>) {
     let id = columns.random.token();
     columns.send_to_flagged(account.bare(), SessionFlags::BLOCK_LIST, |full, out| {
         let mut list = Vec::new();

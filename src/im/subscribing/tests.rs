@@ -207,8 +207,7 @@ fn who_is_blocked_is_not_heard() {
     let juliet = jid(JULIET);
     world
         .run(|subscribing| {
-            let mut blocked = Blocked::default();
-            blocked.add(jid(ROMEO));
+            let blocked: Blocked = [jid(ROMEO)].into_iter().collect();
             Ok(blocks::set(subscribing.columns.store, juliet.as_ref(), &blocked)?)
         })
         .unwrap();
