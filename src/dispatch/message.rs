@@ -12,7 +12,7 @@ use super::{Address, Dispatch, Frame, Promise, address};
 use crate::im::directory::Route;
 use crate::im::offline::{self, Kept};
 use crate::im::session::SessionFlags;
-use crate::im::stop::Stop;
+use crate::im::stop::{Refusal, Stop};
 use crate::im::subscribing::BLOCKED;
 use crate::im::{accounts, blocks, roster};
 use crate::jid::JidRef;
@@ -24,6 +24,14 @@ const NS_HINTS: &str = "urn:xmpp:hints";
 /// Payloads that are about the moment, or about the message itself: chat states (XEP-0085), hints, ids (XEP-0359).
 const SAYS_NOTHING_LATER: [&str; 4] =
     ["http://jabber.org/protocol/chatstates", NS_HINTS, "urn:xmpp:sid:0", "urn:xmpp:delay"];
+
+/// A message says of itself that it has waited here.
+const FORGED: Refusal = Refusal {
+    condition: StanzaCondition::NotAcceptable,
+    error_type: None,
+    text: Some("only the recipient's server says how long a message has waited there"),
+    application: None,
+};
 
 /// What is done with a message that nobody takes now (XEP-0160 §3, XEP-0334).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +62,23 @@ impl Dispatch<'_> {
     fn message_to_self(&mut self, frame: Frame<'_>, kind: MessageType) -> Result<(), Stop> {
         let Some(sender) = self.columns.directory.session(frame.sender) else { return Ok(()) };
         let own = sender.jid.to_bare();
+        self.refuse_forged(frame, kind, own.as_ref())?;
         self.message_to_bare(frame, kind, own.as_ref())
     }
 
+    /// Stamps are the server's to give (XEP-0203 §4). An error may quote one that it has got.
+    fn refuse_forged(&self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
+        let Frame { head, bytes, ns, .. } = frame;
+        let sender = self.columns.directory.get(frame.sender);
+        let own = sender.map_or("", |sender| sender.jid.bare());
+        if kind != MessageType::Error && delay::is_forged(head, bytes, ns, to, own) {
+            return Err(FORGED.into());
+        }
+        Ok(())
+    }
+
     fn message_to(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
+        self.refuse_forged(frame, kind, to)?;
         if self.is_stopped(frame, kind, to)? {
             return Ok(());
         }
@@ -92,9 +113,15 @@ impl Dispatch<'_> {
     /// What is for a domain is for the people who run it (RFC 6120 §10.5.1): its admins, as if it were for each.
     fn message_to_admins(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
         let about = self.about;
+        let Some(sender) = self.columns.directory.get(frame.sender).map(|sender| sender.jid.clone()) else {
+            return Ok(());
+        };
         let admins = about.admins.iter().map(|admin| JidRef::of_prepared(admin));
         let mut outcome = Err(StanzaCondition::ServiceUnavailable.into());
         for admin in admins.filter(|admin| admin.domainpart() == to.domainpart() && to.is_bare()) {
+            if self.columns.directory.has_blocked(admin.bare(), sender.as_ref()) {
+                continue;
+            }
             match self.message_to_bare(frame, kind, admin) {
                 Ok(()) => outcome = Ok(()),
                 // One that has no room leaves it to the others.
@@ -168,7 +195,7 @@ impl Dispatch<'_> {
         if accounts::get(store, to.domainpart(), localpart)?.is_none() {
             return Ok(());
         }
-        if blocks::get(store, to)?.matches(sender) {
+        if own != to && blocks::get(store, to)?.matches(sender) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
         if keeping == Keeping::Refuse {
@@ -179,7 +206,6 @@ impl Dispatch<'_> {
         }
         let mut stanza = Vec::with_capacity(frame.bytes.len() + sender.as_str().len() + 16);
         relay(frame.head, frame.bytes, frame.ns, sender.as_str(), frame.lang, &mut stanza);
-        let stanza = delay::without_claims(stanza, to.domainpart()).ok_or(StanzaCondition::NotAcceptable)?;
         let bounds = (self.columns.bounds.offline_messages_max, self.columns.bounds.offline_bytes_max);
         match offline::add(store, to, self.columns.now.unix_ms, &stanza, bounds)? {
             Kept::Yes => {

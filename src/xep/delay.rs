@@ -1,10 +1,12 @@
 //! XEP-0203: Delayed Delivery: the stamp on what has waited.
 
 use super::time;
-use crate::xml::{Expect, Scan, Step, StreamNs, Tree, Writer, XmlLimits};
-use std::ops::Range;
+use crate::jid::{Jid, JidRef};
+use crate::xml::{Child, Element, Head, StreamNs, Tree, Writer};
 
 const NS: &str = "urn:xmpp:delay";
+/// The format before it.
+const NS_0091: &str = "jabber:x:delay";
 
 /// Appends a message that has waited, with a stamp of the domain's as its last child.
 pub fn write(stanza: &[u8], domain: &str, unix_ms: u64, out: &mut Vec<u8>) {
@@ -24,36 +26,35 @@ pub fn write(stanza: &[u8], domain: &str, unix_ms: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(if is_empty { b"</message>" } else { back });
 }
 
-/// A message as it is kept: without stamps that claim to be the domain's (§4). `None` if one hides behind more
-/// children than are recorded.
-pub fn without_claims(stanza: Vec<u8>, domain: &str) -> Option<Vec<u8>> {
-    let mut scan = Scan::default();
-    let limits = XmlLimits::with_frame_bytes(u32::MAX);
-    let Ok(Step::Frame { .. }) = scan.step(&stanza, Expect::Frames, StreamNs::standard(), &limits) else {
-        return None;
-    };
-    let (head, ns) = (scan.head(), StreamNs::standard());
+/// Whether a message for `to` has a stamp that claims to be its server's, or the account's own: only they say how long
+/// it has waited, and clients believe them (§4). The older format of XEP-0091 counts, too.
+///
+/// The answer must not depend on who is there: nobody may learn from it whether a message waits.
+pub fn is_forged(head: &Head, bytes: &[u8], ns: &StreamNs, to: JidRef<'_>, own: &str) -> bool {
+    let is_stamp = |child: &Child| child.is(bytes, ns, NS, "delay") || child.is(bytes, ns, NS_0091, "x");
     let are_all_known = head.child_count() as usize == head.children().len();
-    if are_all_known && !head.children().iter().any(|child| child.is(&stanza, ns, NS, "delay")) {
-        return Some(stanza);
+    if are_all_known && !head.children().iter().any(is_stamp) {
+        return false;
     }
-    let tree = Tree::parse(&stanza, head, ns).ok()?;
-    let mut claimed: Vec<Range<usize>> = Vec::new();
-    for (at, child) in tree.root().children().enumerate() {
-        if child.is(NS, "delay") && child.attr("from") == Some(domain) {
-            claimed.push(head.children().get(at)?.span());
-        }
-    }
-    let mut kept = stanza;
-    for span in claimed.into_iter().rev() {
-        kept.drain(span);
-    }
-    Some(kept)
+    let claims = |stamp: Element<'_>| {
+        let from = stamp.attr("from").and_then(|from| Jid::parse(from).ok());
+        from.is_some_and(|from| match from.localpart() {
+            None => from.domainpart() == to.domainpart(),
+            Some(_) => from.bare() == to.bare() && from.bare() != own,
+        })
+    };
+    let stamps = |tree: &Tree| {
+        let mut stamps = tree.root().children().filter(|child| child.is(NS, "delay") || child.is(NS_0091, "x"));
+        stamps.any(claims)
+    };
+    // What passed the scan is a tree.
+    Tree::parse(bytes, head, ns).is_ok_and(|tree| stamps(&tree))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xml::{Expect, Scan, Step, XmlLimits};
 
     #[test]
     fn the_stamp_is_the_last_child() {
@@ -71,17 +72,36 @@ mod tests {
     }
 
     #[test]
-    fn stamps_that_claim_to_be_ours_are_taken_out() {
-        let ours = "<delay xmlns='urn:xmpp:delay' from='example.com' stamp='x'/>";
-        let other = "<delay xmlns='urn:xmpp:delay' from='room.example.com' stamp='x'/>";
-        let stanza = format!("<message>{ours}<body>b</body>{other}{ours}</message>");
-        let kept = without_claims(stanza.into_bytes(), "example.com").unwrap();
-        assert_eq!(String::from_utf8(kept).unwrap(), format!("<message><body>b</body>{other}</message>"));
+    fn stamps_that_claim_to_be_ours_are_forged() {
+        let delay = |from: &str| format!("<delay xmlns='urn:xmpp:delay' from='{from}' stamp='x'/>");
+        let old = "<o:x xmlns:o='jabber:x:delay' from='example.com' stamp='x'/>".to_owned();
         let crowd = "<a/>".repeat(40);
-        let hidden = format!("<message>{crowd}{ours}</message>");
-        assert_eq!(without_claims(hidden.into_bytes(), "example.com"), None);
-        let honest = format!("<message>{ours}{crowd}{other}</message>");
-        let kept = without_claims(honest.into_bytes(), "example.com").unwrap();
-        assert_eq!(String::from_utf8(kept).unwrap(), format!("<message>{crowd}{other}</message>"));
+        let (juliet, own) = (Jid::parse("juliet@example.com/phone").unwrap(), "romeo@example.net");
+        let judged = |children: &str, own: &str| {
+            let stanza = format!("<message>{children}</message>");
+            let mut scan = Scan::default();
+            let limits = XmlLimits::with_frame_bytes(u32::MAX);
+            let step = scan.step(stanza.as_bytes(), Expect::Frames, StreamNs::standard(), &limits);
+            assert!(matches!(step, Ok(Step::Frame { .. })), "{step:?}");
+            is_forged(scan.head(), stanza.as_bytes(), StreamNs::standard(), juliet.as_ref(), own)
+        };
+        for from in [
+            "example.com",
+            "EXAMPLE.com",
+            "example.com.",
+            "example.com/x",
+            "juliet@example.com",
+            "juliet@example.com/phone",
+        ] {
+            assert!(judged(&delay(from), own), "{from}");
+            assert!(judged(&format!("{crowd}{}", delay(from)), own), "{from} behind a crowd");
+        }
+        assert!(judged(&old, own));
+        for from in ["room.example.com", "romeo@example.net", "nurse@example.com", "@", ""] {
+            assert!(!judged(&format!("<body>b</body>{}", delay(from)), own), "{from}");
+        }
+        assert!(!judged("<delay xmlns='urn:xmpp:delay' stamp='x'/>", own));
+        assert!(!judged(&format!("<f xmlns='urn:xmpp:forward:0'>{}</f>", delay("example.com")), own), "not its own");
+        assert!(!judged(&delay("juliet@example.com"), "juliet@example.com"), "a note to oneself");
     }
 }
