@@ -17,9 +17,13 @@ use crate::im::subscribing::BLOCKED;
 use crate::im::subscription::Ask;
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
+use crate::xep::avatar;
+use crate::xml::relay;
 
 /// A resource is there; no more is told of it.
 const MERELY_AVAILABLE: &[u8] = b"/>";
+/// What an avatar's hash adds to a presence, about.
+const AVATAR_BYTES: usize = 128;
 /// Nobody is there.
 const MERELY_UNAVAILABLE: &[u8] = b" type='unavailable'/>";
 
@@ -48,7 +52,12 @@ impl Dispatch<'_> {
         match kind {
             PresenceType::Available => {
                 self.remember_directed(session, to)?;
-                let _told = self.deliver_presence(frame, to);
+                match self.avatar(own.as_str()) {
+                    Some(hash) => self.deliver_with_avatar(frame, session, to, &hash),
+                    None => {
+                        let _told = self.deliver_presence(frame, to);
+                    }
+                }
             }
             PresenceType::Unavailable => {
                 self.forget_directed(session, to);
@@ -84,7 +93,8 @@ impl Dispatch<'_> {
         let is_subscribed = directory.subscribed(to.bare(), own.as_str()).from || to.bare() == own.as_str();
         let is_blocked = directory.has_blocked(to.bare(), sender.jid.as_ref());
         let mut is_answered = false;
-        for (_, session) in directory.resources(to.bare()).filter(|_| !is_blocked) {
+        let may_come = |session: &Session| !is_blocked && !directory.has_blocked(own.as_str(), session.jid.as_ref());
+        for (_, session) in directory.resources(to.bare()).filter(|(_, session)| may_come(session)) {
             let is_named = to.resourcepart().is_some() && session.jid.resourcepart() == to.resourcepart();
             let (from, current) = (session.jid.as_str(), directory.presence(session));
             match current.filter(|_| is_subscribed) {
@@ -130,6 +140,27 @@ impl Dispatch<'_> {
         let is_told = !targets.is_empty();
         self.columns.scratch.targets = targets;
         is_told
+    }
+
+    /// The same, with the avatar's hash: rooms have no other way to know it (XEP-0398 §4).
+    fn deliver_with_avatar(&mut self, frame: Frame<'_>, session: SessionId, to: JidRef<'_>, hash: &[u8; 20]) {
+        let Some(sender) = self.columns.directory.get(session) else { return };
+        if self.columns.directory.has_blocked(to.bare(), sender.jid.as_ref()) {
+            return;
+        }
+        let from = sender.jid.clone();
+        let mut stanza = Vec::with_capacity(frame.bytes.len() + from.as_str().len() + AVATAR_BYTES);
+        relay(frame.head, frame.bytes, frame.ns, from.as_str(), frame.lang, &mut stanza);
+        avatar::inject(frame.head, frame.bytes, frame.ns, hash, &mut stanza);
+        if let Some(target) = self.columns.directory.find(to) {
+            self.columns.send_in_turn(target, |out| out.extend_from_slice(&stanza));
+        } else if to.is_bare() {
+            let resources = self.columns.directory.resources(to.bare());
+            for (_, session) in resources.filter(|(_, session)| session.is_available()) {
+                self.columns.outboxes.append_in_turn(session.conn, |out| out.extend_from_slice(&stanza));
+            }
+        }
+        self.columns.send_to_component_in_turn(to.domainpart(), |out| out.extend_from_slice(&stanza));
     }
 
     /// Who got directed presence hears that the resource is gone, once: not those who have heard the broadcast, and not

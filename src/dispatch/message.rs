@@ -69,8 +69,8 @@ impl Dispatch<'_> {
     /// Stamps are the server's to give (XEP-0203 §4). An error may quote one that it has got.
     fn refuse_forged(&self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
         let Frame { head, bytes, ns, .. } = frame;
-        let sender = self.columns.directory.get(frame.sender);
-        let own = sender.map_or("", |sender| sender.jid.bare());
+        let sender = frame.sender.jid(self.columns.directory);
+        let own = sender.map_or("", |sender| sender.bare());
         if kind != MessageType::Error && delay::is_forged(head, bytes, ns, to, own) {
             return Err(FORGED.into());
         }

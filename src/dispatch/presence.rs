@@ -20,7 +20,7 @@ use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
 use crate::xep::{avatar, delay};
-use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay_as};
+use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay, relay_as};
 
 /// A presence that is too long to be kept.
 pub(super) const TOO_LONG: Refusal = Refusal {
@@ -108,10 +108,13 @@ impl Dispatch<'_> {
         let top = Top { without_id: true, ..Top::default() };
         relay_as(frame.head, frame.bytes, frame.ns, top, frame.lang, out);
         out.drain(.."<presence".len());
-        let online = self.columns.directory.online(jid.bare());
-        if let Some(hash) = online.and_then(|online| online.avatar.as_deref()) {
-            avatar::inject(frame.head, frame.bytes, frame.ns, hash, out);
+        if let Some(hash) = self.avatar(jid.bare()) {
+            avatar::inject(frame.head, frame.bytes, frame.ns, &hash, out);
         }
+    }
+
+    pub(super) fn avatar(&self, bare: &str) -> Option<[u8; 20]> {
+        self.columns.directory.online(bare)?.avatar.as_deref().copied()
     }
 
     /// Requests and messages that have waited, and the message of the day.
