@@ -85,7 +85,7 @@ pub enum Kept {
     Busy,
 }
 
-/// Replaces one element.
+/// Replaces one element; an empty text takes it away.
 ///
 /// # Errors
 ///
@@ -99,15 +99,19 @@ pub fn set(
 ) -> Result<Kept, Miss> {
     let old = get(store, account, ns, name)?;
     let meta = meta(store, account)?;
-    let elements = meta.elements + u32::from(old.is_none());
+    let others = meta.elements.saturating_sub(u32::from(old.is_some()));
+    let elements = others + u32::from(!element.is_empty());
     let bytes = meta.bytes.saturating_sub(old.map_or(0, |old| old.len() as u64)) + element.len() as u64;
-    if elements > elements_max || bytes > bytes_max {
+    if !element.is_empty() && (elements > elements_max || bytes > bytes_max) {
         return Ok(Kept::TooMuch);
     }
     let mut batch = Batch::new();
-    let mut row = vec![ROW_VERSION];
-    row.extend_from_slice(element);
-    batch.put(key_of(Table::Private, account).text(ns).text(name).as_bytes(), &row);
+    let key = key_of(Table::Private, account).text(ns).text(name);
+    if element.is_empty() {
+        batch.delete(key.as_bytes());
+    } else {
+        batch.put(key.as_bytes(), &[&[ROW_VERSION], element].concat());
+    }
     let mut row = vec![ROW_VERSION];
     row.extend(elements.to_be_bytes());
     row.extend(bytes.to_be_bytes());
@@ -132,10 +136,16 @@ mod tests {
         assert_eq!(set(engine, "a", "1234567"), Kept::Yes);
         assert_eq!(set(engine, "b", "1234"), Kept::TooMuch);
         assert_eq!(set(engine, "b", "123"), Kept::Yes);
-        assert_eq!(set(engine, "c", ""), Kept::TooMuch);
+        assert_eq!(set(engine, "c", "1"), Kept::TooMuch);
+        assert_eq!(set(engine, "c", ""), Kept::Yes, "there is nothing to take away");
         let all = run(engine, |store| list(store, jid.as_ref())).unwrap();
         let expected = [("ns", "a", "1234567"), ("ns", "b", "123")];
         assert_eq!(all, expected.map(|(ns, name, xml)| (ns.to_owned(), name.to_owned(), xml.as_bytes().to_vec())));
         assert_eq!(run(engine, |store| get(store, jid.as_ref(), "ns", "c")).unwrap(), None);
+        assert_eq!(set(engine, "a", ""), Kept::Yes);
+        assert_eq!(run(engine, |store| get(store, jid.as_ref(), "ns", "a")).unwrap(), None);
+        assert_eq!(set(engine, "c", "1234567"), Kept::Yes, "its place is free");
+        let meta = run(engine, |store| meta(store, jid.as_ref())).unwrap();
+        assert_eq!((meta.elements, meta.bytes), (2, 10));
     }
 }

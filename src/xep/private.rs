@@ -1,4 +1,7 @@
 //! XEP-0049: Private XML Storage, for the own account only.
+//!
+//! The protocol has no way to delete. What is kept as an empty element reads like what was never kept, so it is not:
+//! its place is free again.
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 use crate::im::columns::Columns;
@@ -60,9 +63,12 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
             out.extend_from_slice(b"</query>");
         }
         IqKind::Set => {
-            let mut element = Vec::new();
-            child.write(&mut element);
             let bounds = (columns.bounds.private_elements_max, columns.bounds.private_bytes_max);
+            let bytes_max = usize::try_from(bounds.1).unwrap_or(usize::MAX);
+            let mut element = Vec::new();
+            if !child.is_empty() {
+                child.write(bytes_max, &mut element).map_err(|_| TOO_MUCH)?;
+            }
             match private::set(columns.store, request.to, (ns, name), &element, bounds)? {
                 Kept::Yes => {}
                 Kept::TooMuch => return Err(TOO_MUCH.into()),

@@ -56,10 +56,7 @@ fn set(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<(), Stop> {
     }
     let card = request.payload().ok_or(StanzaCondition::BadRequest)?;
     let mut kept = Vec::new();
-    card.write(&mut kept);
-    if kept.len() > columns.bounds.vcard_bytes_max {
-        return Err(TOO_LONG.into());
-    }
+    card.write(columns.bounds.vcard_bytes_max, &mut kept).map_err(|_| TOO_LONG)?;
     let photo = photo_hash(card)?;
     vcard::set(columns.store, request.to, &kept, photo)?;
     if let Some(online) = columns.directory.online_mut(request.to.bare()) {

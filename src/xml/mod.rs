@@ -36,7 +36,7 @@ pub use framer::{Expect, Scan, Step};
 pub use head::{CHILDREN_KEPT_MAX, Child, Head};
 pub use ns::{CLIENT, COMPONENT, STREAMS, StreamNs, XML, XMLNS};
 pub use relay::{Top, relay, relay_as};
-pub use tree::{Element, Tree};
+pub use tree::{Element, TooLong, Tree};
 pub use write::{WRITER_DEPTH_MAX, Writer, escape, escape_attr};
 
 pub use crate::limits::{ATTRIBUTES_MAX, DEPTH_MAX, ELEMENTS_MAX, NAMESPACES_MAX, TAG_BYTES_MAX};

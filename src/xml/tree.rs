@@ -102,6 +102,10 @@ impl Tree {
     }
 }
 
+/// An element would be longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
 /// An element of a [`Tree`].
 #[derive(Clone, Copy, Debug)]
 pub struct Element<'a> {
@@ -138,6 +142,12 @@ impl<'a> Element<'a> {
     #[must_use]
     pub fn attr_ns(self, ns: &str, name: &str) -> Option<&'a str> {
         self.attrs().find(|attr| attr.0 == ns && attr.1 == name).map(|attr| attr.2)
+    }
+
+    /// Whether there is nothing in it: no attribute, no element, no text.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.attrs().next().is_none() && self.tree.nodes_from(self.parts().3).next().is_none()
     }
 
     /// All attributes but declarations, as (namespace, name, value).
@@ -178,12 +188,19 @@ impl<'a> Element<'a> {
     }
 
     /// Appends the element with all that is in it, so that it means the same wherever it is put.
-    pub fn write(self, out: &mut Vec<u8>) {
-        self.write_inside("", out);
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`]: it would take more than about `bytes_max` bytes, and is there in part. Declarations are written
+    /// where they are needed, so that a short element with a long namespace could become a thousand times longer.
+    pub fn write(self, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        let end = out.len().saturating_add(bytes_max);
+        self.write_inside("", end, out)?;
+        if out.len() > end { Err(TooLong) } else { Ok(()) }
     }
 
     /// The same, where `outer` is the default namespace already. Not deeper than the scanner allows.
-    fn write_inside(self, outer: &str, out: &mut Vec<u8>) {
+    fn write_inside(self, outer: &str, end: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
         let attribute = |name: &[&[u8]], value: &str, out: &mut Vec<u8>| {
             out.push(b' ');
             name.iter().for_each(|part| out.extend_from_slice(part));
@@ -197,6 +214,9 @@ impl<'a> Element<'a> {
             attribute(&[b"xmlns"], self.ns(), out);
         }
         for (number, (ns, name, value)) in self.attrs().enumerate() {
+            if out.len() > end {
+                return Err(TooLong);
+            }
             match ns {
                 "" => attribute(&[name.as_bytes()], value, out),
                 XML => attribute(&[b"xml:", name.as_bytes()], value, out),
@@ -209,18 +229,23 @@ impl<'a> Element<'a> {
         }
         let mut nodes = self.tree.nodes_from(self.parts().3).peekable();
         if nodes.peek().is_none() {
-            return out.extend_from_slice(b"/>");
+            out.extend_from_slice(b"/>");
+            return Ok(());
         }
         out.push(b'>');
         for (node, content) in nodes {
+            if out.len() > end {
+                return Err(TooLong);
+            }
             match content.kind {
                 Kind::Text(span) => escape(self.tree.text(span), out),
-                Kind::Element { .. } => Element { tree: self.tree, node }.write_inside(self.ns(), out),
+                Kind::Element { .. } => Element { tree: self.tree, node }.write_inside(self.ns(), end, out)?,
             }
         }
         out.extend_from_slice(b"</");
         out.extend_from_slice(self.name().as_bytes());
         out.push(b'>');
+        Ok(())
     }
 
     /// Name, namespace, attributes and first child.
