@@ -171,6 +171,7 @@ fn policy() -> DomainPolicy {
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 262_144,
         registration: stonechat::config::Registration::Closed,
+        features: stonechat::xep::caps::feature(&[]),
         idle_seconds: 0,
     }
 }

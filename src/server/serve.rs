@@ -8,7 +8,7 @@ use super::room::{self, Room};
 use super::signals::Signals;
 use super::{Handle, Reload, Server};
 use crate::clock::Clock;
-use crate::config::{Config, DomainConfig, ListenerKind, SaslMechanism, SocketConfig};
+use crate::config::{Config, DomainConfig, Limits, ListenerKind, SaslMechanism, SocketConfig};
 use crate::core::{AdmissionLimits, Core, Domains, Settings};
 use crate::im::columns::Bounds;
 use crate::outbox::OutboxLimits;
@@ -21,7 +21,7 @@ use crate::storage::{Engine, StoreError, Thread, offline};
 use crate::stream::component::Secret;
 use crate::stream::{ConflictRule, DomainPolicy};
 use crate::transport::TlsDomains;
-use crate::xep::About;
+use crate::xep::{About, caps};
 use crate::xml::XmlLimits;
 use mio::{Interest, Poll, Waker};
 use std::collections::VecDeque;
@@ -258,7 +258,16 @@ fn policy(config: &Config, domain: &DomainConfig, tls: Option<&TlsDomains>) -> D
         conflict: ConflictRule::Replace,
         max_stanza_bytes: config.limits.stanza_bytes,
         registration: config.registration,
-        idle_seconds: 0,
+        features: caps::feature(&config.contacts),
+        idle_seconds: idle_seconds(&config.limits),
+    }
+}
+
+/// How long a session may say nothing until it is dropped.
+fn idle_seconds(limits: &Limits) -> u32 {
+    match limits.ping_after_s {
+        0 => 0,
+        after => after.saturating_add(limits.ping_timeout_s),
     }
 }
 

@@ -179,4 +179,5 @@ fn write_session(domain: &DomainPolicy, out: &mut Vec<u8>) {
         out.extend_from_slice(b"</idle-seconds>");
     }
     out.extend_from_slice(b"</limits>");
+    out.extend_from_slice(&domain.features);
 }

@@ -218,7 +218,9 @@ pub struct DomainPolicy {
     pub registration: Registration,
     /// Largest stanza of a bound session; advertised (XEP-0478).
     pub max_stanza_bytes: u32,
-    /// Seconds of silence after which a session is probed; advertised (XEP-0478) unless 0.
+    /// Elements of extensions among the features after login.
+    pub features: Vec<u8>,
+    /// Seconds of silence after which a session may be dropped; advertised (XEP-0478) unless 0.
     pub idle_seconds: u32,
 }
 

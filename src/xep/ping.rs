@@ -1,6 +1,4 @@
-//! XEP-0199: XMPP Ping, answered for the domain and the own account.
-//!
-//! Left out on purpose for now: pings by the server; they come with presence.
+//! XEP-0199: XMPP Ping, answered for the domain and the own account. The server's own pings: `core/silence.rs`.
 
 use super::{Extension, IqEntry, IqKind, IqRequest, Outcome, Target};
 use crate::im::columns::Columns;

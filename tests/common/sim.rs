@@ -35,7 +35,7 @@ use stonechat::storage::{Engine, Memory, Request, offline, serve};
 use stonechat::stream::component::Secret;
 use stonechat::stream::{ConflictRule, DomainPolicy};
 use stonechat::transport::{TlsDomains, TlsInfo, TlsVersion};
-use stonechat::xep::About;
+use stonechat::xep::{About, caps};
 use stonechat::xml::XmlLimits;
 
 /// What the exporter gives on every simulated connection.
@@ -96,6 +96,8 @@ pub(crate) struct Setup {
     pub(crate) component_socket: Option<PathBuf>,
     /// Accounts that may use an admin's commands.
     pub(crate) admins: Vec<String>,
+    /// Contact addresses by their field.
+    pub(crate) contacts: Vec<(String, Vec<String>)>,
     pub(crate) offline_messages: u32,
     /// A folder of Prosody's data below `tests/`, taken over.
     pub(crate) prosody: Option<String>,
@@ -122,6 +124,7 @@ impl Default for Setup {
             components: Vec::new(),
             component_socket: None,
             admins: Vec::new(),
+            contacts: Vec::new(),
             offline_messages: 100,
             prosody: None,
             direct: false,
@@ -153,6 +156,7 @@ impl Setup {
                 "friends" => setup.friends.push((word(0), word(1))),
                 "component" => setup.components.push((word(0), word(1))),
                 "admin" => setup.admins.push(word(0)),
+                "contact" => setup.contacts.push((word(0), setting.words.iter().skip(1).cloned().collect())),
                 "offline-messages" => setup.offline_messages = word(0).parse().unwrap(),
                 "prosody" => setup.prosody = Some(word(0)),
                 "listener" => setup.direct = word(0) == "direct",
@@ -240,6 +244,7 @@ pub(crate) fn policy(name: &str, setup: &Setup) -> DomainPolicy {
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 64 * 1024,
         registration: setup.registration,
+        features: caps::feature(&setup.contacts),
         idle_seconds: 0,
     }
 }
@@ -257,6 +262,7 @@ impl Sim {
         };
         settings.bounds.offline_messages_max = setup.offline_messages;
         settings.about.admins.clone_from(&setup.admins);
+        settings.about.contacts.clone_from(&setup.contacts);
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);

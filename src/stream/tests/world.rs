@@ -69,6 +69,7 @@ pub(super) fn domain(name: &str) -> DomainPolicy {
         conflict: ConflictRule::Rename,
         max_stanza_bytes: 262_144,
         registration: crate::config::Registration::Closed,
+        features: Vec::new(),
         idle_seconds: 0,
     }
 }

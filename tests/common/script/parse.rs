@@ -9,6 +9,7 @@ const SETTINGS: &[&str] = &[
     "about",
     "account",
     "admin",
+    "contact",
     "invite",
     "registration",
     "friends",
