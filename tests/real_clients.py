@@ -101,6 +101,10 @@ def slixmpp_friends():
     return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_friends.py"], {}
 
 
+def slixmpp_messages():
+    return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_messages.py"], {}
+
+
 def node():
     """Where node and npm are; @xmpp/client needs a newer one than Debian 12 has."""
     if shutil.which("node") and shutil.which("npm"):
@@ -141,7 +145,15 @@ def slixmpp_component():
     return [python_with("slixmpp", "python") / "python", CLIENTS / "slixmpp_component.py"], {}
 
 
-LIBRARIES = {"slixmpp": slixmpp, "slixmpp-friends": slixmpp_friends, "slixmpp-component": slixmpp_component, "xmpp.js": xmppjs, "libstrophe": strophe, "xep-0035": xep0035}
+LIBRARIES = {
+    "slixmpp": slixmpp,
+    "slixmpp-component": slixmpp_component,
+    "slixmpp-friends": slixmpp_friends,
+    "slixmpp-messages": slixmpp_messages,
+    "xmpp.js": xmppjs,
+    "libstrophe": strophe,
+    "xep-0035": xep0035,
+}
 
 
 # --- certificates, made on the spot ----------------------------------------------------------------------------------
@@ -226,7 +238,7 @@ class Server:
 
 class Stonechat(Server):
     name = "stonechat"
-    can = {"2002", "alpn", "component", "external", "plus", "resume", "sha256"}
+    can = {"2002", "alpn", "component", "external", "messages", "plus", "resume", "sha256"}
 
     def __init__(self, folder, program):
         super().__init__(folder)
@@ -522,6 +534,11 @@ class World:
             both.says(step)
         both.ends_well()
 
+    def messages(self, user, other):
+        """All that a desktop client expects beside messages, between two accounts."""
+        client = Client(self, "slixmpp-messages", user, "all", to=f"{other}@localhost", other_password=PASSWORDS[other])
+        client.ends_well()
+
     def s_client(self, *options, says, port=None, speak=True):
         """openssl s_client: what it prints must hold every one of `says`."""
         need("openssl", "openssl")
@@ -611,6 +628,7 @@ def cases():
         ("slixmpp ComponentXMPP, a gateway that a user befriends", "component", lambda w: w.gateway("bob")),
         ("slixmpp, contacts and presence of two people with three clients", "", lambda w: w.friends("slixmpp-friends", "alice", "bob")),
         ("@xmpp/client befriends slixmpp, and sees it come and go", "", lambda w: w.befriend(("xmpp.js", "bob"), ("slixmpp", "carol"))),
+        ("slixmpp: discovery, caps, vCards, avatars, bookmarks, blocking, last activity, offline", "messages", lambda w: w.messages("alice", "bob")),
         ("talk to oneself: one account, two clients", "", lambda w: w.talk(("slixmpp", "alice", {}), ("libstrophe", "alice", {}))),
     ]
 
