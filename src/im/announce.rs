@@ -7,7 +7,7 @@
 use crate::ids::{ConnId, SessionId};
 use crate::im::blocks::Blocked;
 use crate::im::columns::Columns;
-use crate::im::directory::{Contact, Directory, Presence};
+use crate::im::directory::{Contact, Presence};
 use crate::im::session::{Directed, Session};
 use crate::jid::{Jid, JidRef};
 use crate::xml::{escape_attr, outward};
@@ -31,12 +31,15 @@ pub fn write_presence(from: &str, to: Option<&str>, presence: Presence<'_>, out:
     out.extend_from_slice(presence.payload);
 }
 
-/// Whether neither of two accounts has blocked the other, as far as they are online.
-fn may_meet(directory: &Directory, own: JidRef<'_>, contact: Contact<'_>) -> bool {
-    let blocked = |by: Option<&crate::im::directory::Online>, whom: JidRef<'_>| {
-        by.and_then(|online| online.blocked.as_deref()).is_some_and(|blocked| blocked.matches(whom))
-    };
-    !blocked(contact.online, own) && !blocked(directory.online(own.bare()), JidRef::of_prepared(contact.bare))
+/// Whether a contact may meet `own`, a full JID, whose account has `blocked` these: neither has blocked the other, as far
+/// as they are online.
+fn may_meet(own: JidRef<'_>, blocked: Option<&Blocked>, contact: Contact<'_>) -> bool {
+    let by_contact = contact.online.and_then(|online| online.blocked.as_deref());
+    !names(by_contact, own) && !names(blocked, JidRef::of_prepared(contact.bare))
+}
+
+fn names(blocked: Option<&Blocked>, jid: JidRef<'_>) -> bool {
+    blocked.is_some_and(|blocked| blocked.matches(jid))
 }
 
 impl Columns<'_> {
@@ -44,8 +47,9 @@ impl Columns<'_> {
     /// but `except`.
     pub fn broadcast(&mut self, from: JidRef<'_>, presence: Presence<'_>, except: Option<SessionId>) {
         let Self { directory, outboxes, hosts, metrics, .. } = self;
+        let blocked = directory.online(from.bare()).and_then(|online| online.blocked.as_deref());
         for contact in directory.contacts(from.bare()).filter(|contact| contact.subscribed.from) {
-            if !may_meet(directory, from, contact) {
+            if !may_meet(from, blocked, contact) {
                 continue;
             }
             if contact.online.is_none() {
@@ -58,7 +62,7 @@ impl Columns<'_> {
                 continue;
             }
             for (_, session) in directory.resources_of(contact).filter(|(_, session)| session.is_available()) {
-                if directory.has_blocked(from.bare(), session.jid.as_ref()) {
+                if names(blocked, session.jid.as_ref()) {
                     continue;
                 }
                 outboxes.append_in_turn(session.conn, |out| {
@@ -83,8 +87,9 @@ impl Columns<'_> {
         let Self { directory, outboxes, hosts, .. } = self;
         let Some(session) = directory.get(newcomer) else { return };
         let (own, conn) = (session.jid.as_ref(), session.conn);
+        let blocked = directory.online(own.bare()).and_then(|online| online.blocked.as_deref());
         for contact in directory.contacts(own.bare()).filter(|contact| contact.subscribed.to) {
-            if !may_meet(directory, own, contact) {
+            if !may_meet(own, blocked, contact) {
                 continue;
             }
             if contact.online.is_none() {
@@ -95,7 +100,7 @@ impl Columns<'_> {
                 }
             } else if directory.subscribed(contact.bare, own.bare()).from {
                 for (_, other) in directory.resources_of(contact) {
-                    if directory.has_blocked(own.bare(), other.jid.as_ref()) {
+                    if names(blocked, other.jid.as_ref()) {
                         continue;
                     }
                     if let Some(presence) = directory.presence(other) {
