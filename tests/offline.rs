@@ -112,6 +112,42 @@ fn what_comes_while_they_are_on_their_way_is_not_deleted_with_them() {
     assert_eq!(rows(&mut sim), 0);
 }
 
+/// Deleting what has left takes commits of its own, many if it is much; who comes meanwhile finds rows still there.
+#[test]
+fn what_has_left_comes_to_nobody_else_while_its_rows_are_deleted() {
+    let mut sim = Sim::new(&Setup { offline_messages: 300, ..setup() });
+    sim.log_in("alice", "alice", "pw", "r");
+    let stanza = |number: u32| format!("<message to='bob@localhost' type='chat'><body>{number}</body></message>");
+    for part in 0..6 {
+        sim.send((part * 50..part * 50 + 50).map(stanza).collect::<String>().as_bytes());
+    }
+    assert_eq!(rows(&mut sim), 300);
+    sim.log_in("desk", "bob", "pw", "desk");
+    sim.log_in("tab", "bob", "pw", "tab");
+    sim.select("desk");
+    sim.commits_go_on = false;
+    sim.send(b"<presence/>");
+    assert_eq!(texts(&mut sim, "desk").len(), 300);
+    assert_eq!(rows(&mut sim), 300, "the disk is behind");
+    sim.select("tab");
+    sim.send(b"<presence/>");
+    assert_eq!(texts(&mut sim, "tab"), []);
+    sim.commits_go_on = true;
+    assert_eq!(texts(&mut sim, "tab"), []);
+    assert_eq!(rows(&mut sim), 0);
+    // What comes later is not held back.
+    for client in ["desk", "tab"] {
+        sim.select(client);
+        sim.send(b"<presence type='unavailable'/>");
+    }
+    say(&mut sim, "later");
+    sim.select("tab");
+    sim.received();
+    sim.send(b"<presence/>");
+    assert_eq!(texts(&mut sim, "tab"), stamped(&["later"]));
+    assert_eq!(rows(&mut sim), 0);
+}
+
 #[test]
 fn messages_outlive_the_process() {
     let mut sim = start();

@@ -131,8 +131,10 @@ impl Core {
         let session = bound.session;
         let Some(account) = self.directory.get(session).map(|session| session.jid.to_bare()) else { return };
         let Some(online) = self.directory.online_mut(account.as_str()) else { return };
-        if let Some(replay) = online.replay.take_if(|replay| replay.session == session) {
-            self.settle_delivered(account, *replay, None);
+        if let Some(replay) = online.replay.as_deref_mut().filter(|it| it.session == session && !it.has_left) {
+            replay.has_left = true;
+            let replay = *replay;
+            self.settle_delivered(account, replay, None);
             // Draining is the last step of a tick: what it wants of the store needs one more.
             self.wants_tick = true;
         }
@@ -148,6 +150,9 @@ impl Core {
         match settle(&mut self.store, account.as_ref(), replay) {
             Ok(Ok(Settled::Whole)) => {
                 self.store.finish();
+                if let Some(online) = self.directory.online_mut(account.as_str()) {
+                    online.replay.take_if(|latest| **latest == replay);
+                }
             }
             Ok(Ok(Settled::InPart)) => {
                 self.store.finish();

@@ -146,7 +146,9 @@ impl Dispatch<'_> {
                 self.columns.send_in_turn(id, |out| out.extend_from_slice(request));
             }
         }
-        if let Some((_, text)) = &owed.motd {
+        let known = self.columns.directory.online(jid.bare()).and_then(|online| online.replay.as_deref().copied());
+        let motd = owed.motd.as_ref().filter(|(number, _)| known.is_none_or(|known| known.motd != Some(*number)));
+        if let Some((_, text)) = motd {
             let domain = jid.domainpart();
             self.columns.send(id, |out| {
                 let mut xml = Writer::new(out);
@@ -154,21 +156,22 @@ impl Dispatch<'_> {
                 xml.leaf("subject", "Message of the day").leaf("body", text).close();
             });
         }
-        let motd = owed.motd.as_ref().map(|(number, _)| *number);
+        let motd = motd.map(|(number, _)| *number);
         let Some(online) = self.columns.directory.online_mut(jid.bare()) else { return };
-        let left = online.replay.as_ref().and_then(|replay| replay.up_to);
+        let left = known.and_then(|known| known.up_to);
         let waiting = owed.messages.iter().filter(|message| left.is_none_or(|left| message.number > left));
         let up_to = waiting.clone().map(|message| message.number).max();
         if up_to.is_none() && motd.is_none() {
             return;
         }
         match online.replay.as_deref_mut() {
-            Some(replay) if replay.session == id => {
-                (replay.up_to, replay.motd) = (up_to.or(replay.up_to), motd.or(replay.motd));
+            Some(replay) if replay.session == id || replay.has_left => {
+                let (up_to, motd) = (up_to.or(replay.up_to), motd.or(replay.motd));
+                *replay = Replay { session: id, up_to, motd, has_left: false };
             }
             // What another session has not taken yet is its own; what came after that may come twice.
             Some(_) => {}
-            None => online.replay = Some(Box::new(Replay { session: id, up_to, motd })),
+            None => online.replay = Some(Box::new(Replay { session: id, up_to, motd, has_left: false })),
         }
         self.columns.effects.push(Effect::TellDrained { session: id });
         for message in waiting {
@@ -206,7 +209,7 @@ impl Dispatch<'_> {
         if let Some(session) = self.columns.directory.get(id) {
             let bare = session.jid.to_bare();
             if let Some(online) = self.columns.directory.online_mut(bare.as_str())
-                && online.replay.as_ref().is_some_and(|replay| replay.session == id)
+                && online.replay.as_ref().is_some_and(|replay| replay.session == id && !replay.has_left)
             {
                 // What was on its way may not have arrived: it waits again.
                 online.replay = None;

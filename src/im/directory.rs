@@ -112,6 +112,8 @@ pub struct Replay {
     pub up_to: Option<u64>,
     /// The number of the message of the day, if it is on its way.
     pub motd: Option<u64>,
+    /// Whether it has left, and only the rows do not say so yet: no other session gets it meanwhile.
+    pub has_left: bool,
 }
 
 /// What the store knows of an account that comes online.
