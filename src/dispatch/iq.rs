@@ -72,14 +72,14 @@ impl Dispatch<'_> {
         }
         let target = self.account_target(frame.sender, to);
         let is_own = target == Target::OwnAccount;
+        if !is_own && to.is_bare() {
+            self.meet_away(frame, to)?;
+        }
         if !is_own && is_roster(frame) {
             // Nobody's roster is anybody else's (RFC 6121 §2.1.5): passed on, it could only be a forged push (§2.1.6).
             return Err(StanzaCondition::Forbidden.into());
         }
         if to.resourcepart().is_none() {
-            if !is_own {
-                self.meet_away(frame, to)?;
-            }
             return self.iq_here(frame, kind, target, to);
         }
         match route {

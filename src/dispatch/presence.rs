@@ -20,7 +20,7 @@ use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
 use crate::xep::{avatar, delay};
-use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay, relay_as};
+use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay_as};
 
 /// A presence that is too long to be kept.
 pub(super) const TOO_LONG: Refusal = Refusal {

@@ -181,7 +181,8 @@ impl Columns<'_> {
         for id in ids {
             let Some(session) = self.directory.get_mut(id) else { continue };
             let Some(Directed(list)) = session.directed.as_deref_mut() else { continue };
-            let targets: Vec<Jid> = list.extract_if(.., |jid| jid.bare() != account && blocked.matches(jid.as_ref())).collect();
+            let targets: Vec<Jid> =
+                list.extract_if(.., |jid| jid.bare() != account && blocked.matches(jid.as_ref())).collect();
             let from = session.jid.clone();
             for target in targets {
                 self.send_goodbye(from.as_ref(), target.as_ref());

@@ -116,6 +116,7 @@ fn config(setup: &Setup) -> Config {
     config.registration = setup.registration;
     config.limits.registrations_per_address_per_hour = 3;
     config.scram_iterations = 4_096;
+    config.contacts.clone_from(&setup.contacts);
     config.admins = setup.admins.iter().map(|admin| Jid::parse(admin).unwrap()).collect();
     config.limits.sasl_attempts = 3;
     config.limits.resources_per_account = 4;
