@@ -97,8 +97,8 @@ impl Dispatch<'_> {
     /// that nobody is there.
     fn meet_away(&mut self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
         let Columns { directory, store, .. } = &mut self.columns;
-        let Some(sender) = directory.get(frame.sender) else { return Ok(()) };
-        if directory.online(to.bare()).is_none() && blocks::get(store, to)?.matches(sender.jid.as_ref()) {
+        let Some(sender) = frame.sender.jid(directory) else { return Ok(()) };
+        if directory.online(to.bare()).is_none() && blocks::get(store, to)?.matches(sender) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
         Ok(())

@@ -113,9 +113,7 @@ impl Dispatch<'_> {
     /// What is for a domain is for the people who run it (RFC 6120 §10.5.1): its admins, as if it were for each.
     fn message_to_admins(&mut self, frame: Frame<'_>, kind: MessageType, to: JidRef<'_>) -> Result<(), Stop> {
         let about = self.about;
-        let Some(sender) = self.columns.directory.get(frame.sender).map(|sender| sender.jid.clone()) else {
-            return Ok(());
-        };
+        let Some(sender) = frame.sender.jid(self.columns.directory).map(JidRef::to_owned) else { return Ok(()) };
         let admins = about.admins.iter().map(|admin| JidRef::of_prepared(admin));
         let mut outcome = Err(StanzaCondition::ServiceUnavailable.into());
         for admin in admins.filter(|admin| admin.domainpart() == to.domainpart() && to.is_bare()) {

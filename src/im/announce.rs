@@ -124,6 +124,7 @@ impl Columns<'_> {
         let Self { directory, outboxes, .. } = self;
         for (account, _) in directory.accounts() {
             let own = JidRef::of_prepared(account);
+            let blocked = directory.online(account).and_then(|online| online.blocked.as_deref());
             let its = |contact: &Contact<'_>| JidRef::of_prepared(contact.bare).domainpart() == domain;
             for contact in directory.contacts(account).filter(its) {
                 if outboxes.is_half_full(conn) {
@@ -133,7 +134,7 @@ impl Columns<'_> {
                 let mut present = directory.resources(account).filter_map(|(_, session)| {
                     directory.presence(session).map(|presence| (session.jid.as_str(), presence))
                 });
-                if !may_meet(directory, own, contact) {
+                if !may_meet(own, blocked, contact) {
                     continue;
                 }
                 if contact.subscribed.to && present.clone().next().is_some() {
