@@ -94,11 +94,12 @@ impl Dispatch<'_> {
     }
 
     /// Whether an account that is away has not blocked the sender: who is blocked must not learn by another answer
-    /// that nobody is there.
+    /// that nobody is there, nor anybody by the time that the answer takes.
     fn meet_away(&mut self, frame: Frame<'_>, to: JidRef<'_>) -> Result<(), Stop> {
         let Columns { directory, store, .. } = &mut self.columns;
         let Some(sender) = frame.sender.jid(directory) else { return Ok(()) };
-        if directory.online(to.bare()).is_none() && blocks::get(store, to)?.matches(sender) {
+        let may_know = directory.online(to.bare()).is_some() && directory.subscribed(to.bare(), sender.bare()).from;
+        if !may_know && blocks::get(store, to)?.matches(sender) {
             return Err(StanzaCondition::ServiceUnavailable.into());
         }
         Ok(())
