@@ -31,10 +31,11 @@ pub const WRITE_CHUNK_BYTES: usize = 64 * 1024;
 pub const EVENTS_PER_TICK_MAX: usize = 1024;
 /// How long streams get to take `system-shutdown` in before the process ends anyway.
 pub const SHUTDOWN_MS: u64 = 5_000;
-/// How long after a crowd has left memory is given back; and as long again if something goes on then.
-pub const CALM_MS: u64 = 3_000;
-/// A crowd: fewer connections leave nothing behind that is worth a wake-up.
-pub const CROWD_MIN: usize = 64;
+/// How long after a crowd has come or left memory is given back; and as long again if something goes on then.
+/// A guess: what comes back in a moment is asked for anew at the price of a few page faults.
+pub const CALM_MS: u64 = 500;
+/// The longest that it is put off because single ones come and go.
+pub const CALM_WAIT_MS_MAX: u64 = 10_000;
 /// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
 /// store and lock, control socket and its callers, certificates while they load.
 pub const DESCRIPTORS_RESERVED: u64 = 40;
@@ -258,6 +259,7 @@ const _: () = assert!(FETCH_BYTES_MAX <= FETCHED_BYTES_MAX);
 const _: () = assert!(BACKUP_CHUNK_ROWS <= FETCH_ROWS_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < CONTROL_LINE_BYTES_MAX);
 const _: () = assert!(FIN_WAIT_MS <= LINGER_MS);
+const _: () = assert!(CALM_MS <= CALM_WAIT_MS_MAX);
 const _: () = assert!(LINGER_MS < SHUTDOWN_MS);
 
 /// Removals from a roster that are remembered for clients that ask what has changed (RFC 6121 §2.6).

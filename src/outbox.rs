@@ -436,6 +436,8 @@ impl Outboxes {
     /// What was appended is about to be written.
     pub fn end_tick(&mut self) {
         self.tick_bytes = 0;
+        // What was appended outside of a run stays: a login, a goodbye. No run reaches over the end of a tick.
+        self.journal.clear();
     }
 
     /// Bytes of memory behind the column: rows, buffers, pool.

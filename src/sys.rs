@@ -9,6 +9,10 @@
 /// would keep pages for itself.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS: libc::c_int = 1;
+/// Blocks of this size and above, such as columns of thousands of rows, are mappings of their own and leave no
+/// hole behind. It is the C library's own first value, which would rise with the first such block that is freed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAPPED_BYTES_MIN: libc::c_int = 128 * 1024;
 
 /// Asks the allocator to give what is free back to the system. Takes milliseconds after a large load, and
 /// what is used next must be faulted in again: call it when things are calm. Does nothing where the C
@@ -21,13 +25,14 @@ pub(crate) fn give_memory_back() {
     }
 }
 
-/// Has all threads share one arena; call it before the first of them starts. It is the process's, so it is
+/// Has all threads share one arena, and what is large lie apart; call it before the first of them starts. It is the process's, so it is
 /// for the program and not for a library's host.
-pub(crate) fn share_one_arena() {
+pub(crate) fn settle_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt(3) takes two numbers; a value that it does not like changes nothing.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
     }
 }
 

@@ -15,11 +15,18 @@ use counting::{allocations, counted, live_bytes};
 use sim::{Setup, Sim, relay};
 use stonechat::action::Action;
 use stonechat::ids::ConnId;
+use stonechat::limits::LAST_WRITE_MS;
 
 const MESSAGES: usize = 10_000;
 const SESSIONS: usize = 64;
 /// A plain session's heap: row, outbox, session, JID, directory entry. The socket's row is the driver's.
 const IDLE_SESSION_BYTES_MAX: usize = 700;
+/// A session of an account of its own that has sent presence, with its contacts: all that the core owns for it.
+const PRESENT_SESSION_BYTES_MAX: usize = 700;
+/// Contacts of such an account.
+const CONTACTS: usize = 20;
+/// What the core may own more after a crowd of twice as many has left.
+const LEFT_BEHIND_BYTES_MAX: usize = 1024;
 
 fn two_sessions() -> (Sim, ConnId, ConnId) {
     let accounts = ["alice@localhost", "bob@localhost"].map(|jid| (jid.to_owned(), "secret".to_owned()));
@@ -155,4 +162,72 @@ fn equal_presence_is_kept_once() {
     // Tables grow now and then.
     let small = sizes[1..].iter().filter(|bytes| **bytes < 100).count();
     assert!(small >= 17 && sizes[1..].iter().sum::<usize>() < 16_000, "and kept once: {sizes:?}");
+/// So many accounts in a ring: each is a contact of its twenty neighbours.
+fn neighbours(count: usize) -> Sim {
+    let name = |at: usize| format!("user{:04}@localhost", at % count);
+    let friends = (0..count).flat_map(|at| (1..=CONTACTS / 2).map(move |step| (name(at), name(at + step))));
+    let setup = Setup {
+        accounts: (0..count).map(|at| (name(at), "secret".to_owned())).collect(),
+        friends: friends.collect(),
+        direct: true,
+        ..Setup::default()
+    };
+    Sim::new(&setup)
+}
+
+fn come(sim: &mut Sim, count: usize) {
+    for at in 0..count {
+        let user = format!("user{at:04}");
+        sim.log_in(&user, &user, "secret", "resource");
+        sim.send(
+            b"<presence id='7f2c'><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://client.example' \
+              ver='QgayPKawpkPSDYmwT/WM94uAlu0='/></presence>",
+        );
+    }
+}
+
+/// All that the core of a simulation owns: what comes free when it goes.
+fn owned_bytes(mut sim: Sim) -> usize {
+    let fresh = Sim::new(&Setup::default());
+    let core = std::mem::replace(&mut sim.core, fresh.core);
+    let before = live_bytes();
+    counted(|| drop(core));
+    usize::try_from(before - live_bytes()).unwrap()
+}
+
+#[test]
+fn a_session_with_presence_and_contacts_is_small() {
+    let [few, many] = [SESSIONS, 2 * SESSIONS].map(|count| {
+        let mut sim = neighbours(count);
+        come(&mut sim, count);
+        assert_eq!(sim.core.sessions(), count);
+        assert_eq!(sim.core.counters()["connections"], count as u64);
+        sim.core.shrink(sim.now);
+        owned_bytes(sim)
+    });
+    let each = (many - few) / SESSIONS;
+    println!("alloc/present_session heap_bytes={each} contacts={CONTACTS} sessions={}", 2 * SESSIONS);
+    assert!(each <= PRESENT_SESSION_BYTES_MAX, "{each} bytes a session");
+}
+
+/// What the core owns more than at first when so many have come and gone.
+fn left_behind(count: usize) -> usize {
+    let mut sim = neighbours(count);
+    come(&mut sim, count);
+    for at in 0..count {
+        sim.select(&format!("user{at:04}"));
+        sim.send(b"</stream:stream>");
+    }
+    assert_eq!(sim.core.connections(), 0);
+    sim.advance(LAST_WRITE_MS + 1);
+    sim.core.shrink(sim.now);
+    owned_bytes(sim).saturating_sub(owned_bytes(neighbours(count)))
+}
+
+/// Something does stay: keys of the last logins, so that the next is quick; no more for a large crowd.
+#[test]
+fn nothing_of_a_crowd_stays_behind() {
+    let [few, many] = [SESSIONS, 2 * SESSIONS].map(left_behind);
+    println!("alloc/left_behind heap_bytes={many} heap_bytes_half={few} sessions={}", 2 * SESSIONS);
+    assert!(many <= few + LEFT_BEHIND_BYTES_MAX, "{many} bytes stay behind of twice as many as leave {few}");
 }

@@ -9,8 +9,10 @@ use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Conn, Flags, Gates, Phase};
 use crate::ids::ConnId;
+use crate::im::columns::Scratch;
 use crate::stream::Input;
 use crate::stream::error::{AppCondition, StreamCondition, write_stream_end, write_stream_error};
+use crate::xml::Scan;
 
 use crate::limits::{ACTIONS_KEPT_MAX, LAST_WRITE_MS};
 
@@ -231,8 +233,14 @@ impl Core {
         self.outboxes.shrink(self.conns.slots());
         self.actions.shrink_to(ACTIONS_KEPT_MAX);
         self.paused.shrink_to(ACTIONS_KEPT_MAX);
+        self.pressed.shrink_to(ACTIONS_KEPT_MAX);
+        self.effects.shrink_to(ACTIONS_KEPT_MAX);
+        self.held_effects.shrink_to(ACTIONS_KEPT_MAX);
+        self.delivered.shrink_to(ACTIONS_KEPT_MAX);
         self.out = Vec::new();
         self.asks = Vec::new();
+        self.scan = Scan::default();
+        self.scratch = Scratch::default();
     }
 
     /// Writes down when accounts were last there, if it is time or the end.

@@ -178,6 +178,7 @@ impl Directory {
         self.names.shrink_to_fit();
         let (keys, names) = (self.keys, &self.names);
         self.index.shrink_to_fit(|at| hash_of(keys, names, *at));
+        self.payloads.shrink();
     }
 
     /// The session, unless it has ended.

@@ -77,6 +77,13 @@ impl Payloads {
         }
     }
 
+    /// Gives back what a past load has left.
+    pub fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+        let (keys, rows) = (self.keys, &self.rows);
+        self.index.shrink_to_fit(|at| rows.get(*at as usize).map_or(0, |row| hash(keys, &row.bytes)));
+    }
+
     /// How many distinct ones there are.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -1,22 +1,29 @@
 //! Room: descriptors to have it, memory to give it back.
 //!
 //! ```text
-//! connections fall below half of their peak ──[`CALM_MS`], quiet──▶ columns shrink ──▶ allocator gives back
+//! connections have doubled, halved or all gone ──[`CALM_MS`], quiet──▶ columns shrink ──▶ pages go back
 //! ```
 //!
-//! One wake-up after a crowd has left, and none while nothing changes.
+//! A crowd that comes leaves the holes of its handshakes and the code of its logins behind, one that goes
+//! its rows. One wake-up for each doubling or halving, and none while nothing changes.
 
 use super::Server;
 use crate::clock::Now;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-pub(super) use crate::limits::{CALM_MS, CROWD_MIN, DESCRIPTORS_RESERVED};
+pub(super) use crate::limits::{CALM_MS, CALM_WAIT_MS_MAX, DESCRIPTORS_RESERVED};
 
 /// What is known about past loads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
-    /// Most connections since memory was last given back.
+    /// Connections when memory was last given back.
+    settled: usize,
+    /// Most connections since.
     peak: usize,
+    /// Connections at the last look.
+    seen: usize,
+    /// When it first was worth giving back; counts while `due_ms` is set.
+    since_ms: u64,
     /// When it is time, 0 for never.
     due_ms: u64,
 }
@@ -27,33 +34,43 @@ impl Room {
         (self.due_ms != 0).then_some(self.due_ms)
     }
 
-    /// Takes note of the number of connections, and of the rows that the columns keep for them; true when it
-    /// is time to give back.
-    fn is_due(&mut self, connections: usize, rows: usize, is_calm: bool, now_ms: u64) -> bool {
+    /// Takes note of the number of connections; true when it is time to give back.
+    fn is_due(&mut self, connections: usize, is_calm: bool, now_ms: u64) -> bool {
+        let has_moved = connections != self.seen;
+        self.seen = connections;
         self.peak = self.peak.max(connections);
-        let crowd_left = self.peak >= CROWD_MIN && connections < self.peak / 2;
-        // A handful in the last rows of a crowd keeps all the rows.
-        let last_left = rows >= CROWD_MIN && connections == 0;
-        if !crowd_left && !last_left {
+        let have_come = connections > 0 && connections >= 2 * self.settled;
+        let have_left = connections < self.peak.div_ceil(2);
+        if !have_come && !have_left {
             self.due_ms = 0;
             return false;
         }
-        if self.due_ms == 0 || (now_ms >= self.due_ms && !is_calm) {
+        if self.due_ms == 0 {
+            (self.since_ms, self.due_ms) = (now_ms, now_ms + CALM_MS);
+        } else if has_moved {
+            // Not in the middle of a rush; but a crowd whose last never stop coming and going does not keep it up.
+            self.due_ms = (now_ms + CALM_MS).min((self.since_ms + CALM_WAIT_MS_MAX).max(self.due_ms));
+        } else if now_ms >= self.due_ms && !is_calm {
             self.due_ms = now_ms + CALM_MS;
         }
         if now_ms < self.due_ms {
             return false;
         }
-        *self = Self { peak: connections, due_ms: 0 };
+        if has_moved {
+            // Once more when it has come to rest, or when as long again has passed.
+            (self.since_ms, self.due_ms) = (now_ms, now_ms + CALM_MS);
+        } else {
+            *self = Self { settled: connections, peak: connections, seen: connections, since_ms: 0, due_ms: 0 };
+        }
         true
     }
 }
 
 impl Server {
-    /// Gives memory back some time after a crowd has left.
+    /// Gives memory back some time after a crowd has come or left.
     pub(super) fn give_back(&mut self, now: Now) {
         let is_calm = self.ready_bound.is_empty() && self.ready_other.is_empty() && self.write_queue.is_empty();
-        if !self.room.is_due(self.core.connections(), self.links.len(), is_calm, now.mono_ms) {
+        if !self.room.is_due(self.core.connections(), is_calm, now.mono_ms) {
             return;
         }
         self.core.shrink(now);
@@ -65,14 +82,18 @@ impl Server {
         self.closed.shrink_to_fit();
         self.buffers.shrink();
         crate::sys::give_memory_back();
-        log::debug!("memory given back; {} connections are left", self.core.connections());
+        if self.signals.is_some() {
+            // The process is the server's own.
+            crate::sys::forget_code_pages();
+        }
+        log::debug!("memory given back; there are {} connections", self.core.connections());
     }
 }
 
-/// Makes the process a server's own, before it starts: one arena for all threads, as many descriptors as
+/// Makes the process a server's own, before it starts: one arena for all threads, large blocks apart, as many descriptors as
 /// the system allows. For the program; a host that embeds the server decides for itself.
 pub fn settle_process() {
-    crate::sys::share_one_arena();
+    crate::sys::settle_allocator();
     raise_descriptor_limit();
 }
 
@@ -120,25 +141,36 @@ mod tests {
     #[test]
     fn memory_is_given_back_once_and_when_it_is_calm() {
         let mut room = Room::default();
-        assert!(!room.is_due(1_000, 0, true, 10));
-        assert!(!room.is_due(500, 0, true, 20) && room.due_ms().is_none());
-        assert!(!room.is_due(499, 0, true, 30));
-        assert_eq!(room.due_ms(), Some(30 + CALM_MS));
-        // They come back: nothing to do.
-        assert!(!room.is_due(600, 0, true, 40) && room.due_ms().is_none());
-        assert!(!room.is_due(100, 0, true, 50));
+        assert!(!room.is_due(0, true, 5) && room.due_ms().is_none(), "an empty server sleeps");
+        assert!(!room.is_due(500, true, 10));
+        assert_eq!(room.due_ms(), Some(10 + CALM_MS));
+        // Still coming: later.
+        assert!(!room.is_due(1_000, true, 10 + CALM_MS));
+        assert_eq!(room.due_ms(), Some(10 + 2 * CALM_MS));
         // A busy moment is put off.
-        assert!(!room.is_due(90, 0, false, 50 + CALM_MS));
-        assert_eq!(room.due_ms(), Some(50 + 2 * CALM_MS));
-        assert!(room.is_due(90, 0, true, 50 + 2 * CALM_MS));
-        assert!(room.due_ms().is_none());
-        // What is left is the peak from now on; a handful is no crowd.
-        assert!(!room.is_due(44, 0, true, 100_000) && room.due_ms().is_some());
-        assert!(room.is_due(44, 0, true, 200_000));
-        assert!(!room.is_due(0, 0, true, 300_000) && room.due_ms().is_none());
-        // Unless it was the rest of one.
-        assert!(!room.is_due(0, 1_000, true, 300_000) && room.is_due(0, 1_000, true, 400_000));
-        assert!(!room.is_due(0, 0, true, 500_000) && room.due_ms().is_none());
+        assert!(!room.is_due(1_000, false, 10 + 2 * CALM_MS));
+        assert!(room.is_due(1_000, true, 10 + 3 * CALM_MS) && room.due_ms().is_none());
+        // Neither twice as many nor fewer than half: nothing to do.
+        assert!(!room.is_due(1_999, true, 10_000) && room.due_ms().is_none());
+        assert!(!room.is_due(1_000, true, 20_000) && room.due_ms().is_none());
+        assert!(!room.is_due(900, true, 30_000) && room.due_ms().is_some());
+        // They come back.
+        assert!(!room.is_due(1_100, true, 30_001) && room.due_ms().is_none());
+        assert!(!room.is_due(400, true, 40_000) && room.is_due(400, true, 40_000 + CALM_MS));
+        // A handful that stays, and goes.
+        assert!(!room.is_due(1, true, 50_000) && room.is_due(1, true, 60_000));
+        assert!(!room.is_due(1, true, 65_000) && room.due_ms().is_none());
+        assert!(!room.is_due(0, true, 70_000) && room.is_due(0, true, 80_000));
+        assert!(!room.is_due(0, true, 90_000) && room.due_ms().is_none());
+    }
+
+    #[test]
+    fn coming_and_going_without_end_does_not_put_it_off_for_ever() {
+        let mut room = Room { settled: 1_000, peak: 1_000, seen: 1_000, ..Room::default() };
+        let given = (0..1_000).find(|step| room.is_due(10 + step % 2, true, *step as u64 * CALM_MS / 2));
+        assert_eq!(given.map(|step| step as u64 * CALM_MS / 2), Some(CALM_WAIT_MS_MAX));
+        assert!(!room.is_due(10, true, 11_000));
+        assert!(room.is_due(10, true, 12_000) && room.due_ms().is_none(), "at rest");
     }
 
     #[test]
