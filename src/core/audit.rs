@@ -62,7 +62,7 @@ impl Core {
     }
 
     fn audit_lists(&self) -> Result<(), String> {
-        let named = self.parked.values().chain(self.held.iter().map(|(_, id)| id));
+        let named = self.parked.values().chain(self.held.iter().map(|(_, id)| id)).chain(self.owed.keys());
         if let Some(id) = named.into_iter().find(|id| self.conns.get(**id).is_none()) {
             return Err(format!("{id} is gone and still waited for"));
         }

@@ -74,6 +74,11 @@ impl Core {
                 self.hold(id, ticket, before, now);
                 self.carry_out_effects(ticket, now);
             }
+            Done::Answered(ticket) => {
+                let ticket = self.owed.get(&id).map_or(ticket, |owed| ticket.max(*owed));
+                self.hold(id, ticket, before, now);
+                self.carry_out_effects(ticket, now);
+            }
             Done::Verdict(verdict) => {
                 self.store.discard();
                 match verdict {
@@ -103,7 +108,11 @@ impl Core {
         if !self.store.is_durable(ticket) {
             self.outboxes.hold(ticket.number(), now.mono_ms + HELD_TIMEOUT_MS);
         }
-        if self.store.written() > before && self.store.pressure() >= Pressure::High {
+        if self.store.written() == before {
+            return;
+        }
+        self.owed.insert(id, self.store.filling());
+        if self.store.pressure() >= Pressure::High {
             self.pressed.push(id);
             self.set_gate(id, Gates::PRESSED, true);
         }
@@ -111,6 +120,8 @@ impl Core {
 
     /// The disk has caught up: who wrote too fast is read again.
     pub(super) fn ease(&mut self, now: Now) {
+        let store = &self.store;
+        self.owed.retain(|_, ticket| !store.is_durable(*ticket));
         if self.store.pressure() >= Pressure::High {
             return;
         }

@@ -212,6 +212,7 @@ impl Core {
             self.peer_gone(id, now);
         }
         self.forget_waiting(id);
+        self.owed.remove(&id);
         self.take_delayed(id);
         self.drop_partial(id);
         self.outboxes.close(id);

@@ -168,6 +168,8 @@ pub struct Core {
     bound_hashes: BTreeMap<ConnId, Option<HashOutcome>>,
     /// Connections that are not read until the disk has caught up.
     pressed: Vec<ConnId>,
+    /// What bound streams have written that is not on disk, answered or not: answers to their requests wait for it.
+    owed: BTreeMap<ConnId, Ticket>,
     /// What has left for an account, and cannot be settled just now.
     delivered: Vec<(Jid, Replay)>,
     /// The same, waiting for rows.
@@ -220,6 +222,7 @@ impl Core {
             unreadable: None,
             bound_hashes: BTreeMap::new(),
             pressed: Vec::new(),
+            owed: BTreeMap::new(),
             delivered: Vec::new(),
             settling: BTreeMap::new(),
             wants_tick: false,

@@ -75,6 +75,8 @@ pub enum Verdict {
 pub enum Done {
     /// What it appended waits for this ticket; the stream goes on.
     Held(Ticket),
+    /// The same, and it answers a request: also what the sender has written before is to be on disk.
+    Answered(Ticket),
     /// The stream ends.
     Verdict(Verdict),
     /// A row is missing: park the frame and run it again.
@@ -137,6 +139,7 @@ impl Dispatch<'_> {
                 self.columns.store.finish();
                 Done::Held(Ticket::NONE)
             }
+            Ok(Promise::Answer) if kind == StanzaKind::Iq => Done::Answered(self.columns.store.finish()),
             Ok(Promise::Answer) => Done::Held(self.columns.store.finish()),
             Err(Stop::Refuse(refusal)) => Done::Held(self.refuse(frame, kind, refusal)),
             Err(Stop::Miss(miss)) => {

@@ -427,6 +427,11 @@ impl Store {
         woken.faults.push(error);
     }
 
+    /// The ticket of what is being gathered now: the writes of the last run that wrote.
+    pub fn filling(&self) -> Ticket {
+        self.filling_ticket
+    }
+
     /// Whether everything up to `ticket` is on disk.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         ticket <= self.durable
