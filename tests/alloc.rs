@@ -162,6 +162,8 @@ fn equal_presence_is_kept_once() {
     // Tables grow now and then.
     let small = sizes[1..].iter().filter(|bytes| **bytes < 100).count();
     assert!(small >= 17 && sizes[1..].iter().sum::<usize>() < 16_000, "and kept once: {sizes:?}");
+}
+
 /// So many accounts in a ring: each is a contact of its twenty neighbours.
 fn neighbours(count: usize) -> Sim {
     let name = |at: usize| format!("user{:04}@localhost", at % count);

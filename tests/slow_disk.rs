@@ -58,6 +58,10 @@ impl Engine for Slow {
         self.1.pass();
         self.0.commit(batch)
     }
+
+    fn count(&mut self) -> Result<u64, StoreError> {
+        self.0.count()
+    }
 }
 
 struct Running {
@@ -80,7 +84,9 @@ impl Running {
         let valve = Valve::default();
         let engine = Box::new(Slow(memory, valve.clone()));
         let reload = Box::new(|_: Option<&_>| Err("not in this test".into()));
-        let mut server = start(&config, Parts { tls: None, reload, engine, control: None, signals: false }).unwrap();
+        let mut server =
+            start(&config, Parts { tls: None, reload, engine, control: None, components: Vec::new(), signals: false })
+                .unwrap();
         let address = server.listeners().next().unwrap().0;
         let handle = server.handle();
         let thread = Some(std::thread::spawn(move || server.run().unwrap()));

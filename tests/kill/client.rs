@@ -21,8 +21,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Logs in; `None` if the password is not the account's.
+    /// Logs in and binds; `None` if the password is not the account's.
     pub(crate) fn log_in(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
+        let mut client = Self::authenticate(address, user, password)?;
+        client.bind();
+        Some(client)
+    }
+
+    /// Logs in, and stops before there is a session.
+    pub(crate) fn authenticate(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(ANSWER)).unwrap();
@@ -43,9 +50,13 @@ impl Client {
         client.view.expect_header();
         client.send(HEADER);
         client.until("<stream:features");
-        client.send(&format!("<iq type='set' id='bind'><bind xmlns='{NS_BIND}'><resource>r</resource></bind></iq>"));
-        client.until("<iq");
         Some(client)
+    }
+
+    /// Binds a resource.
+    pub(crate) fn bind(&mut self) {
+        self.send(&format!("<iq type='set' id='bind'><bind xmlns='{NS_BIND}'><resource>r</resource></bind></iq>"));
+        self.until("<iq");
     }
 
     /// Sends; a server that is gone does not hear it.

@@ -5,6 +5,7 @@
 //! `docs/architecture.md` §5 says: a result, a roster push; and for all that has no answer of its own, a message
 //! for somebody who is away, the result of a later request on the same stream.
 
+#[allow(dead_code, reason = "others use more of it")]
 mod client;
 mod model;
 #[path = "../simulation/rng.rs"]

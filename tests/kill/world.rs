@@ -232,11 +232,10 @@ impl World {
     fn look(&mut self) -> Result<(), String> {
         let messages = self.collect()?;
         let mut seen = Vec::new();
-        for at in 0..USERS {
-            let user = &mut self.users[at];
-            let (state, sides, requests) = read(user, messages[at]);
+        for (at, (user, last)) in self.users.iter_mut().zip(messages).enumerate() {
+            let (state, sides, requests) = read(user, last);
             user.history.found(state).map_err(|fault| format!("{}: {fault}", name(at)))?;
-            user.delivered = messages[at];
+            user.delivered = last;
             seen.push((sides, requests));
         }
         self.counts.acknowledged = self.users.iter().map(|user| user.history.told()).sum();
