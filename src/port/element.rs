@@ -106,10 +106,13 @@ impl Element {
 
     /// Appends it, where the default namespace is `inherited`.
     pub fn write(&self, inherited: &str, out: &mut Vec<u8>) {
+        // XML's own namespace has one prefix and may not be the default one (Namespaces in XML §3).
+        let (prefix, inner): (&[u8], &str) = if self.ns == XML { (b"xml:", inherited) } else { (b"", &self.ns) };
         out.push(b'<');
+        out.extend_from_slice(prefix);
         out.extend_from_slice(self.name.as_bytes());
-        if self.ns != inherited {
-            attr("xmlns", &self.ns, out);
+        if inner != inherited {
+            attr("xmlns", inner, out);
         }
         let mut declared = 0_usize;
         for Attr { ns, name, value } in &self.attrs {
@@ -130,11 +133,12 @@ impl Element {
         out.push(b'>');
         for child in &self.children {
             match child {
-                Node::Element(element) => element.write(&self.ns, out),
+                Node::Element(element) => element.write(inner, out),
                 Node::Text(text) => escape(text, out),
             }
         }
         out.extend_from_slice(b"</");
+        out.extend_from_slice(prefix);
         out.extend_from_slice(self.name.as_bytes());
         out.push(b'>');
     }
@@ -180,6 +184,7 @@ mod tests {
              <body xmlns='jabber:client'/>&gt;</x></message>"
         );
         assert_eq!(anew("<a xmlns=''><b/></a>"), "<a xmlns=''><b/></a>");
+        assert_eq!(anew("<a><xml:b c='1'><d/></xml:b></a>"), "<a><xml:b c='1'><d/></xml:b></a>");
     }
 
     #[test]

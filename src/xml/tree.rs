@@ -208,10 +208,13 @@ impl<'a> Element<'a> {
             escape_attr(value, out);
             out.push(b'\'');
         };
+        // XML's own namespace has one prefix and may not be the default one (Namespaces in XML §3).
+        let (prefix, inner): (&[u8], &str) = if self.ns() == XML { (b"xml:", outer) } else { (b"", self.ns()) };
         out.push(b'<');
+        out.extend_from_slice(prefix);
         out.extend_from_slice(self.name().as_bytes());
-        if self.ns() != outer {
-            attribute(&[b"xmlns"], self.ns(), out);
+        if inner != outer {
+            attribute(&[b"xmlns"], inner, out);
         }
         for (number, (ns, name, value)) in self.attrs().enumerate() {
             if out.len() > end {
@@ -239,10 +242,11 @@ impl<'a> Element<'a> {
             }
             match content.kind {
                 Kind::Text(span) => escape(self.tree.text(span), out),
-                Kind::Element { .. } => Element { tree: self.tree, node }.write_inside(self.ns(), end, out)?,
+                Kind::Element { .. } => Element { tree: self.tree, node }.write_inside(inner, end, out)?,
             }
         }
         out.extend_from_slice(b"</");
+        out.extend_from_slice(prefix);
         out.extend_from_slice(self.name().as_bytes());
         out.push(b'>');
         Ok(())

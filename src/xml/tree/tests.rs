@@ -95,6 +95,26 @@ fn deep_and_wide() {
     assert_eq!(tree.root().text().len(), 5_000);
 }
 
+/// Of XML's own namespace with its prefix only: as a default it would break the stream of whoever is sent it.
+#[test]
+fn what_is_written_means_the_same() {
+    for (xml, written) in [
+        ("<a xml:lang='en'><xml:b xml:c='1'/></a>", "<a xmlns='jabber:client' xml:lang='en'><xml:b xml:c='1'/></a>"),
+        (
+            "<x xmlns='u'><xml:b>&#13;<y/><z xmlns=''/></xml:b></x>",
+            "<x xmlns='u'><xml:b>&#13;<y/><z xmlns=''/></xml:b></x>",
+        ),
+        ("<xml:b><c/></xml:b>", "<xml:b><c xmlns='jabber:client'/></xml:b>"),
+    ] {
+        let mut out = Vec::new();
+        parse(xml).root().write(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), written);
+        let mut again = Vec::new();
+        parse(written).root().write(&mut again);
+        assert_eq!(String::from_utf8(again).unwrap(), written);
+    }
+}
+
 #[test]
 fn what_the_scanner_refuses_is_not_repaired() {
     let mut scan = Scan::default();
