@@ -19,6 +19,8 @@ use stonechat::stream::component::Secret;
 
 /// How long a silent server is given before it counts as silent.
 const SILENCE: Duration = Duration::from_millis(400);
+/// How long what is expected may take, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that ends with the test.
 pub(crate) struct Running {
@@ -192,6 +194,7 @@ impl Client {
         }
         self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).unwrap();
         let before = self.received.len();
+        let mut came = false;
         match &mut self.tls {
             None => {
                 let mut chunk = [0; 16 * 1024];
@@ -204,6 +207,8 @@ impl Client {
             Some(tls) => match tls.read_tls(&mut self.socket) {
                 Ok(0) => self.closed = true,
                 Ok(_) => {
+                    // A ticket, say: what is waited for is behind it.
+                    came = true;
                     let state = tls.process_new_packets().unwrap();
                     let mut plain = vec![0; state.plaintext_bytes_to_read()];
                     tls.reader().read_exact(&mut plain).unwrap();
@@ -213,7 +218,7 @@ impl Client {
                 Err(error) => self.closed |= !is_timeout(error.kind()),
             },
         }
-        self.closed || self.received.len() > before
+        self.closed || came || self.received.len() > before
     }
 }
 
@@ -289,6 +294,10 @@ impl Peer for SocketPeer<'_> {
     }
 
     fn wait(&mut self) -> bool {
+        self.client().take(PATIENCE)
+    }
+
+    fn pause(&mut self) -> bool {
         self.client().take(SILENCE)
     }
 

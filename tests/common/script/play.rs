@@ -24,8 +24,13 @@ pub trait Peer {
     fn advance(&mut self, ms: u64);
     /// The client's TCP connection is cut.
     fn drop_connection(&mut self);
-    /// Gives the server a chance to say more; false if it certainly will not. Over sockets this waits.
+    /// Gives the server a chance to say what is expected; false if it certainly will not. Over sockets this waits, as
+    /// long as a busy machine may take.
     fn wait(&mut self) -> bool {
+        false
+    }
+    /// The same where it may well be silent. Over sockets this waits a moment.
+    fn pause(&mut self) -> bool {
         false
     }
     /// The client's channel binding data of this type.
@@ -268,13 +273,13 @@ impl Player<'_> {
     }
 
     fn close(&mut self, who: &str, at_once: bool) -> Outcome {
-        while !self.peer.closed() && self.peer.wait() {}
+        while !self.peer.closed() && if at_once { self.peer.wait() } else { self.peer.pause() } {}
         for _ in 0..LINGER_S_MAX {
             if at_once || self.peer.closed() {
                 break;
             }
             self.peer.advance(1_000);
-            while !self.peer.closed() && self.peer.wait() {}
+            while !self.peer.closed() && self.peer.pause() {}
         }
         self.silent(who)?;
         self.client(who).ended = true;
