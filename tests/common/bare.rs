@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "each user has its own part of this")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use stonechat::action::Action;
 use stonechat::clock::Now;
 use stonechat::config::{Config, Registration};
@@ -29,6 +30,8 @@ pub(crate) const PEOPLE: [&str; 2] = ["juliet", "romeo"];
 pub(crate) const PASSWORD: &str = "secret";
 /// Any moment will do, as long as it is always the same one.
 const START: Now = Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 };
+/// Fewer than one address may have.
+const CONNECTIONS_PER_ADDRESS: u32 = 200;
 /// Rounds of settling: more than any input causes.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -54,6 +57,8 @@ struct Wire {
     /// TLS is on the socket, its handshake not complete.
     handshaking: bool,
     encrypted: bool,
+    /// It takes nothing.
+    stalled: bool,
     end: Option<End>,
 }
 
@@ -66,6 +71,8 @@ pub(crate) struct Bare {
     pub(crate) drains: bool,
     wires: BTreeMap<ConnId, Wire>,
     hashing: VecDeque<HashTask>,
+    /// Connections so far.
+    connected: u32,
 }
 
 /// Both dialects, every password mechanism, TLS required.
@@ -136,12 +143,15 @@ impl Bare {
             drains: true,
             wires: BTreeMap::new(),
             hashing: VecDeque::new(),
+            connected: 0,
         }
     }
 
-    /// A connection; `direct`: it begins with TLS.
+    /// A connection; `direct`: it begins with TLS. So many come from one address as may.
     pub(crate) fn connect(&mut self, direct: bool) -> ConnId {
-        let id = self.core.accept("192.0.2.1".parse().unwrap(), direct, self.now).unwrap();
+        let address = Ipv4Addr::from_bits(0x0A00_0001 + self.connected / CONNECTIONS_PER_ADDRESS);
+        self.connected += 1;
+        let id = self.core.accept(address.into(), direct, self.now).unwrap();
         self.wires.insert(id, Wire { handshaking: direct, ..Wire::default() });
         if direct {
             self.core.handshaking(id);
@@ -221,6 +231,16 @@ impl Bare {
         self.settle();
     }
 
+    /// The peer's wire takes nothing any more.
+    pub(crate) fn stall(&mut self, id: ConnId) {
+        self.wire(id).stalled = true;
+    }
+
+    /// Nobody will ask about this connection again.
+    pub(crate) fn forget(&mut self, id: ConnId) {
+        self.wires.remove(&id);
+    }
+
     /// What the peer has heard since it last listened.
     pub(crate) fn heard(&mut self, id: ConnId) -> String {
         String::from_utf8(std::mem::take(&mut self.wire(id).heard)).expect("XML is UTF-8")
@@ -269,15 +289,17 @@ impl Bare {
 
     fn write(&mut self) -> bool {
         let mut busy = false;
-        while self.core.outboxes().next_dirty().is_some() {}
-        for (id, wire) in self.wires.iter_mut().filter(|(_, wire)| wire.end.is_none()) {
-            let bytes = self.core.outboxes().pending(*id).to_vec();
+        while let Some(id) = self.core.outboxes().next_dirty() {
+            let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.end.is_none() && !wire.stalled) else {
+                continue;
+            };
+            let bytes = self.core.outboxes().pending(id).to_vec();
             assert!(bytes.is_empty() || !wire.handshaking, "bytes during the handshake: {bytes:?}");
             busy |= !bytes.is_empty();
-            let drained = self.core.outboxes().consume(*id, bytes.len());
+            let drained = self.core.outboxes().consume(id, bytes.len());
             wire.heard.extend_from_slice(&bytes);
             if drained && self.drains {
-                self.core.drained(*id, self.now);
+                self.core.drained(id, self.now);
             }
         }
         busy
