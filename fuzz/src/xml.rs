@@ -30,12 +30,12 @@ fn written_again(frame: &[u8]) {
     let Ok(Step::Frame { len }) = scan.step(frame, Expect::Frames, &ns, &LIMITS) else { return };
     let Ok(tree) = Tree::parse(&frame[..len], scan.head(), &ns) else { panic!("accepted by the scanner alone") };
     let mut written = Vec::new();
-    tree.root().write(&mut written);
+    tree.root().write(usize::MAX, &mut written).expect("nothing is too long");
     let mut again = Scan::default();
     let step = again.step(&written, Expect::Frames, &ns, &LIMITS);
     assert_eq!(step, Ok(Step::Frame { len: written.len() }), "{:?}", String::from_utf8_lossy(&written));
     let Ok(tree) = Tree::parse(&written, again.head(), &ns) else { panic!("written and not read") };
     let mut twice = Vec::new();
-    tree.root().write(&mut twice);
+    tree.root().write(usize::MAX, &mut twice).expect("nothing is too long");
     assert_eq!(String::from_utf8_lossy(&twice), String::from_utf8_lossy(&written));
 }

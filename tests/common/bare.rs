@@ -96,6 +96,7 @@ pub(crate) fn policy() -> DomainPolicy {
         conflict: ConflictRule::Replace,
         max_stanza_bytes: 65_536,
         registration: Registration::Closed,
+        features: Vec::new(),
         idle_seconds: 0,
     }
 }

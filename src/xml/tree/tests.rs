@@ -107,10 +107,10 @@ fn what_is_written_means_the_same() {
         ("<xml:b><c/></xml:b>", "<xml:b><c xmlns='jabber:client'/></xml:b>"),
     ] {
         let mut out = Vec::new();
-        parse(xml).root().write(&mut out);
+        parse(xml).root().write(usize::MAX, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), written);
         let mut again = Vec::new();
-        parse(written).root().write(&mut again);
+        parse(written).root().write(usize::MAX, &mut again).unwrap();
         assert_eq!(String::from_utf8(again).unwrap(), written);
     }
 }
