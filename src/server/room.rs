@@ -169,8 +169,8 @@ mod tests {
         let mut room = Room { settled: 1_000, peak: 1_000, seen: 1_000, ..Room::default() };
         let given = (0..1_000).find(|step| room.is_due(10 + step % 2, true, *step as u64 * CALM_MS / 2));
         assert_eq!(given.map(|step| step as u64 * CALM_MS / 2), Some(CALM_WAIT_MS_MAX));
-        assert!(!room.is_due(10, true, 11_000));
-        assert!(room.is_due(10, true, 12_000) && room.due_ms().is_none(), "at rest");
+        assert!(!room.is_due(10, true, CALM_WAIT_MS_MAX + CALM_MS - 1));
+        assert!(room.is_due(10, true, CALM_WAIT_MS_MAX + CALM_MS) && room.due_ms().is_none(), "at rest");
     }
 
     #[test]
