@@ -41,7 +41,18 @@ const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 type Migration = fn(&mut RowsToWrite<'_>) -> Result<(), redb::Error>;
 type RowsToWrite<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 /// The migration at index `n` leads from version `n + 1` to `n + 2`.
-const MIGRATIONS: &[Migration] = &[];
+///
+/// | version | what is in the rows |
+/// |---|---|
+/// | 1 | accounts, their counters, secrets: logging in, nothing else |
+/// | 2 | the same rows, and those of instant messaging beside them |
+const MIGRATIONS: &[Migration] = &[instant_messaging];
+
+/// No row changes. A program of version 1 would remove an account and leave its roster and messages to the next one of the
+/// same name: the version tells it to keep away.
+fn instant_messaging(_: &mut RowsToWrite<'_>) -> Result<(), redb::Error> {
+    Ok(())
+}
 
 /// How a [`Disk`] is opened.
 #[derive(Clone, Debug)]
@@ -373,6 +384,7 @@ fn migrate(database: &Database, path: &Path, migrations: &[Migration]) -> Result
         return Err(StoreError::NewerFormat { found, known });
     }
     for (to, migration) in (2..).zip(migrations).skip(found as usize - 1) {
+        log::info!("the store {} is brought from format version {} to {to}", path.display(), to - 1);
         let step = write(database, true, |table| {
             migration(table)?;
             set_version(table, to)

@@ -54,6 +54,31 @@ pub enum Table {
     Invites = 0x12,
 }
 
+impl Table {
+    /// All of them, in the order of their bytes.
+    pub const ALL: [Self; 19] = [
+        Self::Meta,
+        Self::Accounts,
+        Self::AccountCounters,
+        Self::Secrets,
+        Self::Roster,
+        Self::RosterMeta,
+        Self::Requests,
+        Self::RosterGone,
+        Self::Offline,
+        Self::OfflineMeta,
+        Self::Blocks,
+        Self::VCards,
+        Self::VCardPhotos,
+        Self::Private,
+        Self::PrivateMeta,
+        Self::LastActivity,
+        Self::Motd,
+        Self::MotdSeen,
+        Self::Invites,
+    ];
+}
+
 const ESCAPED: u8 = 0x00;
 const ESCAPE_ZERO: u8 = 0xFF;
 const ESCAPE_END: u8 = 0x01;
@@ -202,6 +227,25 @@ mod tests {
             let row = key(&[other.clone(), user]);
             let inside = range.from <= row && row < range.to;
             assert_eq!(inside, domain == other, "round {round}: {domain:?} {other:?}");
+        }
+    }
+
+    /// Which table is behind another one: a new one does not compile until it is here, and in `ALL`.
+    fn behind(table: Table) -> Option<Table> {
+        use Table::*;
+        let at = Table::ALL.iter().position(|other| *other == table);
+        match table {
+            Meta | Accounts | AccountCounters | Secrets | Roster | RosterMeta | Requests | RosterGone | Offline
+            | OfflineMeta | Blocks | VCards | VCardPhotos | Private | PrivateMeta | LastActivity | Motd | MotdSeen
+            | Invites => Table::ALL.get(at.unwrap() + 1).copied(),
+        }
+    }
+
+    #[test]
+    fn all_tables_are_listed_by_their_bytes() {
+        for (byte, table) in Table::ALL.into_iter().enumerate() {
+            assert_eq!(table as usize, byte);
+            assert!(behind(table).is_none_or(|next| next as usize == byte + 1));
         }
     }
 

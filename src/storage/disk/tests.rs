@@ -145,6 +145,13 @@ struct Fake {
     repairs: Arc<AtomicU32>,
 }
 
+impl Fake {
+    /// What is on the platter, opened by the database alone.
+    fn database(&self) -> Database {
+        Database::builder().create_with_backend(self.backend.clone()).unwrap()
+    }
+}
+
 impl System for Fake {
     fn now_ms(&mut self) -> u64 {
         self.now_ms.load(Ordering::Relaxed).into()
@@ -355,6 +362,7 @@ fn a_newer_format_is_refused_and_an_older_one_is_brought_up_to_date() {
         },
     ];
     assert_eq!(version(database).unwrap(), Some(FORMAT_VERSION));
+    write(database, true, |table| set_version(table, 1)).unwrap();
     migrate(database, &path, &steps[..1]).unwrap();
     assert_eq!(version(database).unwrap(), Some(2));
     migrate(database, &path, &steps).unwrap();
@@ -377,6 +385,7 @@ fn a_migration_that_fails_leaves_the_version_and_the_rows() {
         Err(redb::Error::Corrupted("for the test".to_owned()))
     };
     let database = disk.database.as_ref().unwrap();
+    write(database, true, |table| set_version(table, 1)).unwrap();
     assert!(migrate(database, &folder.store(), &[fails]).is_err());
     assert_eq!(version(database).unwrap(), Some(1));
     assert_eq!(disk.get(b"key").unwrap().as_deref(), Some(&b"one"[..]));
@@ -406,4 +415,39 @@ fn no_read_transaction_outlives_its_fetch() {
     assert_eq!(rows.iter().map(|rows| rows.rows.len()).collect::<Vec<_>>(), [1, 3]);
     // redb refuses to compact while anything reads.
     disk.compact().unwrap();
+}
+
+/// A file that the program of format 1 wrote: see `tests/stores/README.md`.
+const FORMAT_1: &[u8] = include_bytes!("../../../tests/stores/format1.redb");
+
+/// Whenever the power goes during the upgrade, the next start finds the one version or the other, and all accounts.
+#[test]
+fn a_power_cut_during_the_upgrade_leaves_either_version() {
+    let mut random = Random::seeded(0x5223);
+    let (mut old, mut new) = (0, 0);
+    let platter = |bytes: &[u8]| Platter { seen: bytes.to_vec(), synced: bytes.to_vec(), ..Platter::default() };
+    let fake = |platter| Fake { backend: Backend(Arc::new(Mutex::new(platter))), ..Fake::default() };
+    let accounts = |disk: &mut Disk| disk.range(&Key::new(Table::Accounts).range(10)).unwrap().rows;
+    let before = accounts(&mut open(&Folder::new(), &fake(platter(FORMAT_1))).unwrap());
+    assert_eq!(before.len(), 2);
+    for works in 0.. {
+        let (folder, cut) = (Folder::new(), fake(Platter { works: Some(works), ..platter(FORMAT_1) }));
+        fs::write(folder.store(), "stands for the platter").unwrap();
+        let outcome = open(&folder, &cut).map(|_| ());
+        let image = cut.backend.platter().cut_power(&mut random);
+        let found = version(&fake(image.cut_power(&mut random)).database()).unwrap();
+        match found {
+            Some(1) => old += 1,
+            Some(2) => new += 1,
+            other => panic!("cut at {works}: version {other:?}"),
+        }
+        assert!(outcome.is_err() || found == Some(FORMAT_VERSION), "cut at {works}");
+        let mut disk = open(&folder, &fake(image)).unwrap();
+        assert_eq!(accounts(&mut disk), before, "cut at {works}");
+        assert_eq!(version(disk.database.as_ref().unwrap()).unwrap(), Some(FORMAT_VERSION));
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    assert!(old > 3 && new > 0, "{old} old, {new} new");
 }
