@@ -227,7 +227,11 @@ pub fn execute(request: &UserRequest, hosted: &[&str], columns: &mut Columns<'_>
             (address, accounts::create(store, domain, localpart(address), &accounts::account(credentials))?)
         }
         UserRequest::Passwd { address, credentials } => {
-            (address, accounts::set(store, domain, localpart(address), &accounts::account(credentials))?)
+            // Whether it is disabled stays.
+            let old = accounts::get(store, domain, localpart(address))?;
+            let disabled = old.is_some_and(|old| old.summary.disabled);
+            let account = accounts::account(&Credentials { disabled, ..credentials.clone() });
+            (address, accounts::set(store, domain, localpart(address), &account)?)
         }
         UserRequest::Del { address } => (address, delete(address, columns)?),
         UserRequest::Disable { address, disabled } => (address, set_disabled(address, *disabled, columns)?),
@@ -240,8 +244,10 @@ pub fn execute(request: &UserRequest, hosted: &[&str], columns: &mut Columns<'_>
             return Ok(Answer::Done);
         }
         UserRequest::Motd { text, .. } => {
-            let number = columns.random.next_u64();
-            let set = motd::set(columns.store, domain, number, text.as_deref().unwrap_or_default());
+            let set = match text {
+                Some(text) => motd::proclaim(columns, domain, text),
+                None => motd::set(columns.store, domain, 0, ""),
+            };
             return Ok(set.map_or(Answer::Refused(Refusal::Busy), |()| Answer::Done));
         }
         UserRequest::List { domain, after } => return page(store, domain, after.as_deref()),

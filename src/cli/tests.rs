@@ -467,3 +467,14 @@ fn the_example_configuration_is_the_defaults_written_down() {
     assert_eq!((full.components.len(), full.component_sockets.len()), (2, 1));
     assert_eq!(full.listeners[1].kind, ListenerKind::Direct);
 }
+
+/// RFC 5122 §2.2: what would end the address, or is not ASCII, is escaped.
+#[test]
+fn a_link_is_a_uri_whatever_the_name_is() {
+    let link = |name| super::verbs::invitation_link(name, "h.example", "T-_1");
+    assert_eq!(link(None), "xmpp:h.example?register;preauth=T-_1");
+    assert_eq!(link(Some("romeo")), "xmpp:romeo@h.example?register;preauth=T-_1");
+    assert_eq!(link(Some("r#m?o%é")), "xmpp:r%23m%3Fo%25%C3%A9@h.example?register;preauth=T-_1");
+    let domain = super::verbs::invitation_link(None, "bücher.example", "T");
+    assert_eq!(domain, "xmpp:b%C3%BCcher.example?register;preauth=T");
+}

@@ -118,8 +118,7 @@ pub(super) fn invite(around: &mut Surroundings<'_>, config: &Config, command: In
         let localpart = localpart.transpose()?;
         let token = Random::system().token();
         let expires_unix_s = Clock::new().now().unix_s() + u64::from(command.days) * 86_400;
-        let whom = localpart.as_deref().map_or_else(|| domain.clone(), |name| format!("{name}@{domain}"));
-        let link = format!("xmpp:{whom}?register;preauth={token}");
+        let link = invitation_link(localpart.as_deref(), &domain, &token);
         match offline::ask(&UserRequest::Invite { domain, token, localpart, expires_unix_s }, config, &data_dir)? {
             Answer::Done => {
                 say(around.out, &link);
@@ -129,6 +128,30 @@ pub(super) fn invite(around: &mut Surroundings<'_>, config: &Config, command: In
         }
     });
     end(around, outcome)
+}
+
+/// XEP-0401 §3, XEP-0445 §3: an address as RFC 5122 writes it, and the token, whose letters need no escape.
+pub(super) fn invitation_link(localpart: Option<&str>, domain: &str, token: &str) -> String {
+    let mut link = "xmpp:".to_owned();
+    if let Some(localpart) = localpart {
+        escape(localpart, "-._~!$()*+,;=", &mut link);
+        link.push('@');
+    }
+    escape(domain, "-._~[]:", &mut link);
+    link.push_str("?register;preauth=");
+    link.push_str(token);
+    link
+}
+
+/// Appends a part of an address with everything else than letters, digits and `plain` escaped.
+fn escape(part: &str, plain: &str, link: &mut String) {
+    for byte in part.bytes() {
+        if byte.is_ascii_alphanumeric() || plain.as_bytes().contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            link.push_str(&format!("%{byte:02X}"));
+        }
+    }
 }
 
 /// `announce`.

@@ -20,7 +20,7 @@ use crate::im::{motd, offline, roster};
 use crate::jid::{Jid, JidRef};
 use crate::stanza::{PresenceType, StanzaCondition};
 use crate::xep::{avatar, delay};
-use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, Writer, XmlLimits, relay_as};
+use crate::xml::{CLIENT, Expect, Scan, Step, StreamNs, Top, Tree, XmlLimits, relay_as};
 
 /// A presence that is too long to be kept.
 pub(super) const TOO_LONG: Refusal = Refusal {
@@ -149,12 +149,7 @@ impl Dispatch<'_> {
         let known = self.columns.directory.online(jid.bare()).and_then(|online| online.replay.as_deref().copied());
         let motd = owed.motd.as_ref().filter(|(number, _)| known.is_none_or(|known| known.motd != Some(*number)));
         if let Some((_, text)) = motd {
-            let domain = jid.domainpart();
-            self.columns.send(id, |out| {
-                let mut xml = Writer::new(out);
-                xml.open("message").attr("from", domain).attr("to", jid.as_str()).attr("type", "headline");
-                xml.leaf("subject", "Message of the day").leaf("body", text).close();
-            });
+            self.columns.send(id, |out| motd::write(jid.as_ref(), text, out));
         }
         let motd = motd.map(|(number, _)| *number);
         let Some(online) = self.columns.directory.online_mut(jid.bare()) else { return };

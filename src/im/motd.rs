@@ -4,9 +4,12 @@
 //! domain ──▶ its number and text      domain ‖ localpart ──▶ the number that it has seen
 //! ```
 
+use crate::im::columns::Columns;
 use crate::jid::JidRef;
 use crate::storage::keys::{Key, Table};
 use crate::storage::{Miss, Store, StoreFull};
+use crate::xml::Writer;
+use std::collections::BTreeSet;
 
 /// The format of the rows; their first byte.
 const ROW_VERSION: u8 = 1;
@@ -63,6 +66,39 @@ pub fn see(store: &mut Store, account: JidRef<'_>, number: u64) -> Result<(), St
 /// [`StoreFull`]: nothing is written.
 pub fn set(store: &mut Store, domain: &str, number: u64, text: &str) -> Result<(), StoreFull> {
     store.put(key(domain).as_bytes(), &numbered(number, text))
+}
+
+/// Appends the message for one session.
+pub fn write(to: JidRef<'_>, text: &str, out: &mut Vec<u8>) {
+    let mut xml = Writer::new(out);
+    xml.open("message").attr("from", to.domainpart()).attr("to", to.as_str()).attr("type", "headline");
+    xml.leaf("subject", "Message of the day").leaf("body", text).close();
+}
+
+/// Sets the message of a domain and shows it at once to everybody who is there (XEP-0133 §4.24): they have seen it then.
+///
+/// # Errors
+///
+/// [`StoreFull`]: nothing is written.
+pub fn proclaim(columns: &mut Columns<'_>, domain: &str, text: &str) -> Result<(), StoreFull> {
+    let number = columns.random.next_u64();
+    let Columns { store, directory, outboxes, .. } = columns;
+    set(store, domain, number, text)?;
+    let mut accounts = BTreeSet::new();
+    for (_, session) in directory.iter() {
+        if session.jid.domainpart() != domain || !session.is_available() {
+            continue;
+        }
+        outboxes.append(session.conn, |out| write(session.jid.as_ref(), text, out));
+        accounts.insert(session.jid.bare());
+    }
+    for bare in accounts {
+        // Without room for the note it is shown once more at the next login, and the message stands all the same.
+        if see(store, JidRef::of_prepared(bare), number).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn numbered(number: u64, text: &str) -> Vec<u8> {

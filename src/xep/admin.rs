@@ -37,6 +37,9 @@ pub enum Said {
     },
 }
 
+/// What a form already says: the values of its one field.
+type Current = fn(&IqRequest<'_>, &mut Columns<'_>) -> Result<Vec<String>, Stop>;
+
 /// Carries a command out. Commands without fields get no form.
 type Run = fn(&IqRequest<'_>, &mut Columns<'_>, Option<Submitted<'_>>) -> Result<Said, Stop>;
 
@@ -53,6 +56,8 @@ pub struct Command {
     pub changes: bool,
     /// What it does.
     pub run: Run,
+    /// What its form begins with.
+    pub current: Option<Current>,
 }
 
 const ONE: Field = Field { var: "accountjid", label: "The Jabber ID of the account", kind: Kind::Jid };
@@ -63,7 +68,9 @@ const TEXT: Field = Field { var: "announcement", label: "The text", kind: Kind::
 const MOTD: Field = Field { var: "motd", label: "The message of the day", kind: Kind::Lines };
 
 macro_rules! commands {
-    ($($name:literal, $words:literal, [$($field:expr),*], $changes:literal, $run:expr;)*) => {
+    (@current) => { None };
+    (@current $current:expr) => { Some($current) };
+    ($($name:literal, $words:literal, [$($field:expr),*], $changes:literal, $run:expr $(, $current:expr)?;)*) => {
         /// All commands.
         pub const COMMANDS: &[Command] = &[$(Command {
             node: concat!("http://jabber.org/protocol/admin#", $name),
@@ -71,6 +78,7 @@ macro_rules! commands {
             fields: &[$($field),*],
             changes: $changes,
             run: $run,
+            current: commands!(@current $($current)?),
         },)*];
     };
 }
@@ -88,7 +96,7 @@ commands! {
     "get-online-users-list", "List of users online", [], false, online_list;
     "announce", "Announce to all who are online", [TEXT], true, announce;
     "set-motd", "Set the message of the day", [MOTD], true, set_motd;
-    "edit-motd", "Change the message of the day, for those who have not seen it", [MOTD], true, edit_motd;
+    "edit-motd", "Change the message of the day, for those who have not seen it", [MOTD], true, edit_motd, current_motd;
     "delete-motd", "Take the message of the day back", [], true, delete_motd;
 }
 
@@ -120,7 +128,15 @@ fn several(form: Option<Submitted<'_>>, columns: &Columns<'_>) -> Result<Vec<Jid
     if texts.is_empty() || texts.len() > ADMIN_JIDS_MAX {
         return Err(NO_FORM.into());
     }
-    texts.iter().map(|text| account(text, columns)).collect()
+    // Naming somebody twice is naming them.
+    let mut jids = Vec::with_capacity(texts.len());
+    for text in texts {
+        let jid = account(&text, columns)?;
+        if !jids.contains(&jid) {
+            jids.push(jid);
+        }
+    }
+    Ok(jids)
 }
 
 /// The keys of a new password: asked of the hashing thread by the first run, there in the second.
@@ -303,9 +319,7 @@ pub fn announce_to_all(domain: &str, text: &str, columns: &mut Columns<'_>) -> u
 
 fn set_motd(request: &IqRequest<'_>, columns: &mut Columns<'_>, form: Option<Submitted<'_>>) -> Result<Said, Stop> {
     let text = text(form, MOTD)?;
-    let domain = request.to.domainpart();
-    let number = columns.random.next_u64();
-    motd::set(columns.store, domain, number, &text)?;
+    motd::proclaim(columns, request.to.domainpart(), &text)?;
     Ok(Said::Note("the message of the day is set".into()))
 }
 
@@ -315,6 +329,12 @@ fn edit_motd(request: &IqRequest<'_>, columns: &mut Columns<'_>, form: Option<Su
     let (number, _) = motd::get(columns.store, domain)?.ok_or(StanzaCondition::ItemNotFound)?;
     motd::set(columns.store, domain, number, &text)?;
     Ok(Said::Note("the message of the day is changed".into()))
+}
+
+/// §4.25: the form has the message as it is.
+fn current_motd(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<Vec<String>, Stop> {
+    let (_, text) = motd::get(columns.store, request.to.domainpart())?.ok_or(StanzaCondition::ItemNotFound)?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn delete_motd(request: &IqRequest<'_>, columns: &mut Columns<'_>, _: Option<Submitted<'_>>) -> Result<Said, Stop> {

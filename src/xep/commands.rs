@@ -67,7 +67,8 @@ fn command(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>
         if payload.child(forms::NS, "x").is_some() {
             return Err(BAD_PAYLOAD.into());
         }
-        ask(command, &session, out);
+        let current = command.current.map_or_else(|| Ok(Vec::new()), |current| current(request, columns))?;
+        ask(command, &session, &current, out);
         return Ok(Outcome::Handled);
     }
     let said = (command.run)(request, columns, form)?;
@@ -96,10 +97,10 @@ fn canceled(node: &str, session: &str, out: &mut Vec<u8>) -> Outcome {
     Outcome::Handled
 }
 
-fn ask(command: &Command, session: &str, out: &mut Vec<u8>) {
+fn ask(command: &Command, session: &str, current: &[String], out: &mut Vec<u8>) {
     let mut xml = open(command.node, session, "executing", out);
     xml.open("actions").attr("execute", "complete").open("complete").close().close();
-    forms::write_form(admin::FORM, command.name, command.fields, &mut xml);
+    forms::write_form(admin::FORM, command.name, command.fields, current, &mut xml);
     xml.close();
 }
 

@@ -46,13 +46,18 @@ pub struct Field {
     pub kind: Kind,
 }
 
-/// Appends an empty form to be filled in; every field is required.
-pub fn write_form(form_type: &str, title: &str, fields: &[Field], xml: &mut Writer<'_>) {
+/// Appends a form to be filled in; every field is required. Each has the values `current` from the start: forms with such
+/// values have one field.
+pub fn write_form(form_type: &str, title: &str, fields: &[Field], current: &[String], xml: &mut Writer<'_>) {
     xml.open("x").attr("xmlns", NS).attr("type", "form").leaf("title", title);
     xml.open("field").attr("var", "FORM_TYPE").attr("type", "hidden").leaf("value", form_type).close();
     for field in fields {
         xml.open("field").attr("var", field.var).attr("type", field.kind.name()).attr("label", field.label);
-        xml.open("required").close().close();
+        xml.open("required").close();
+        for value in current {
+            xml.leaf("value", value);
+        }
+        xml.close();
     }
     xml.close();
 }

@@ -105,8 +105,8 @@ pub(crate) struct Setup {
     pub(crate) certificate: bool,
     pub(crate) tls_required: bool,
     pub(crate) registration: Registration,
-    /// Invitations: a token, and the username that it is for.
-    pub(crate) invites: Vec<(String, Option<String>)>,
+    /// Invitations: a token, then the username that it is for, `domain=` where it is good, `expired`.
+    pub(crate) invites: Vec<Vec<String>>,
     pub(crate) legacy: bool,
     pub(crate) anonymous: bool,
     pub(crate) client_certificate: Option<Vec<String>>,
@@ -163,7 +163,7 @@ impl Setup {
                 "certificate" => setup.certificate = word(0) != "none",
                 "registration" if word(0) == "open" => setup.registration = Registration::Open,
                 "registration" => setup.registration = Registration::Invite,
-                "invite" => setup.invites.push((word(0), setting.words.get(1).cloned())),
+                "invite" => setup.invites.push(setting.words.clone()),
                 "tls-required" => setup.tls_required = word(0) != "no",
                 "legacy" => setup.legacy = word(0) != "no",
                 "anonymous" => setup.anonymous = word(0) == "yes",
@@ -485,8 +485,8 @@ pub(crate) fn fill(engine: &mut dyn Engine, setup: &Setup) {
     for (address, password) in &setup.accounts {
         add_account(engine, address, password);
     }
-    for (token, localpart) in &setup.invites {
-        invite(engine, &setup.domains[0], token, localpart.as_deref());
+    for words in &setup.invites {
+        invite(engine, &setup.domains[0], words);
     }
     for (one, other) in &setup.friends {
         befriend(engine, one, other);
@@ -510,16 +510,18 @@ fn take_over(engine: &mut dyn Engine, folder: &Path) {
     assert_eq!(problems, []);
 }
 
-/// Puts an invitation on disk, good until long after the tests.
-fn invite(engine: &mut dyn Engine, domain: &str, token: &str, localpart: Option<&str>) {
-    let invite = invites::Invite {
-        domain: domain.to_owned(),
-        localpart: localpart.map(str::to_owned),
-        inviter: None,
-        expires_unix_s: u64::MAX,
-        uses: 1,
-    };
-    offline::run(engine, |store| invites::add(store, token, &invite, 0)).unwrap().unwrap();
+/// Puts an invitation on disk, good until long after the tests unless its words say otherwise.
+fn invite(engine: &mut dyn Engine, domain: &str, words: &[String]) {
+    let (domain, localpart, inviter) = (domain.to_owned(), None, None);
+    let mut invite = invites::Invite { domain, localpart, inviter, expires_unix_s: u64::MAX, uses: 1 };
+    for word in &words[1..] {
+        match (word.as_str(), word.strip_prefix("domain=")) {
+            ("expired", _) => invite.expires_unix_s = 1,
+            (_, Some(domain)) => invite.domain = domain.to_owned(),
+            (name, None) => invite.localpart = Some(name.to_owned()),
+        }
+    }
+    offline::run(engine, |store| invites::add(store, &words[0], &invite, 0)).unwrap().unwrap();
 }
 
 /// Puts a contact that sees and is seen into a roster.
