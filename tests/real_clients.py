@@ -238,7 +238,7 @@ class Server:
 
 class Stonechat(Server):
     name = "stonechat"
-    can = {"2002", "alpn", "component", "external", "messages", "plus", "resume", "sha256"}
+    can = {"2002", "alpn", "component", "external", "invite", "messages", "plus", "resume", "sha256"}
 
     def __init__(self, folder, program):
         super().__init__(folder)
@@ -256,6 +256,7 @@ class Stonechat(Server):
         (self.folder / "stonechat.toml").write_text(f"""
 data_dir = "data"
 log_level = "info"
+registration = "invite"
 
 [[domain]]
 name = "localhost"
@@ -363,7 +364,7 @@ class Client:
             "role": role, "jid": f"{user}@localhost/{library}-{role}", "host": host, "port": port, "tls": tls,
             "mechanism": mechanism, "ca": world.folder / "ca.pem", **more,
         }
-        options.setdefault("password", PASSWORDS[user])
+        options.setdefault("password", PASSWORDS.get(user))
         if certificate:
             options |= {"cert": world.folder / f"{certificate}.pem", "key": world.folder / f"{certificate}.key"}
         arguments = [str(part) for name, value in options.items() if value for part in (f"--{name.replace('_', '-')}", value)]
@@ -446,6 +447,20 @@ class World:
 
     def refused(self, library, user, **more):
         Client(self, library, user, "login", **more).ends_badly()
+
+    def invited(self, library, user):
+        """From the link that `stonechat invite` prints to a session, and no second account with it."""
+        link = run([self.server.program, "invite", user], cwd=self.server.folder, timeout=30).strip()
+        if not link.startswith(f"xmpp:{user}@localhost?register;preauth="):
+            raise Failed(f"no link for {user}: {link}")
+        token = link.rpartition("=")[2]
+        self.refused(library, "intruder", password="mine", token=token)
+        client = Client(self, library, user, "login", password="by invitation", token=token)
+        client.says("registered")
+        client.says("bound")
+        client.ends_well()
+        self.refused(library, "another", password="mine", token=token)
+        self.login(library, user, "SCRAM-SHA-256", password="by invitation")
 
     def talk(self, one, other):
         """`one` asks, `other` answers; each is (library, user, options)."""
@@ -592,6 +607,7 @@ def cases():
         ("slixmpp, EXTERNAL with Bob's certificate makes Alice Bob", "external", lambda w: w.login("slixmpp", "alice", "EXTERNAL", bound="bob@localhost/", certificate="bob", password="unused")),
         ("slixmpp, a stranger's certificate beside a password", "external", lambda w: w.login("slixmpp", "alice", scram, certificate="stranger")),
         ("slixmpp, a wrong password", "", lambda w: w.refused("slixmpp", "carol", password="wrong")),
+        ("slixmpp, an account by invitation", "invite", lambda w: w.invited("slixmpp", "dora")),
         ("slixmpp, IPv6", "sha256", lambda w: w.login("slixmpp", "alice", scram, host="::1")),
         ("@xmpp/client, STARTTLS, SCRAM-SHA-1", "", lambda w: w.login("xmpp.js", "alice", "SCRAM-SHA-1")),
         ("@xmpp/client, STARTTLS, PLAIN", "", lambda w: w.login("xmpp.js", "alice", "PLAIN")),

@@ -6,11 +6,13 @@ import ssl
 import sys
 
 import slixmpp
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatcherId
 
 
 def arguments():
     parser = argparse.ArgumentParser()
-    for name in ("role", "jid", "password", "host", "port", "tls", "mechanism", "ca", "cert", "key", "to", "text"):
+    for name in ("role", "jid", "password", "host", "port", "tls", "mechanism", "ca", "cert", "key", "to", "text", "token"):
         parser.add_argument("--" + name)
     parser.add_argument("--tls-max", choices=("1.2", "1.3"), default="1.3")
     return parser.parse_args()
@@ -48,6 +50,28 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler("got_online", self.seen)
         for fault in ("connection_failed", "failed_all_auth", "stream_error", "ssl_invalid_chain", "no_auth"):
             self.add_event_handler(fault, lambda event, fault=fault: self.end(f"{fault}: {event}"))
+
+        if args.token:
+            self.register_plugin("xep_0077")
+            self.add_event_handler("register", self.register)
+
+    async def register(self, _form):
+        """XEP-0445 §3: the invitation first, then the account."""
+        try:
+            # The library keeps what it does not know back until there is a session: so it is sent as text.
+            shown = asyncio.get_running_loop().create_future()
+            self.register_handler(Callback("invitation", MatcherId("shown"), shown.set_result, once=True))
+            self.send_raw(f"<iq type='set' id='shown'><preauth xmlns='urn:xmpp:pars:0' token='{self.args.token}'/></iq>")
+            answer = await asyncio.wait_for(shown, 10)
+            if answer["type"] != "result":
+                return self.end(f"the invitation is refused: {answer}")
+            account = self.make_iq_set()
+            account["register"]["username"] = self.boundjid.user
+            account["register"]["password"] = self.args.password
+            await account.send(timeout=10)
+            print("registered", self.boundjid.bare, flush=True)
+        except Exception as error:
+            self.end(repr(error))
 
     def note_mechanism(self, _event):
         self.used = self.plugin["feature_mechanisms"].mech.name
