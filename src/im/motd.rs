@@ -1,4 +1,4 @@
-//! The message of the day: the rows (XEP-0133 §4.22 to §4.24).
+//! The message of the day: the rows (XEP-0133 §4.24 to §4.26).
 //!
 //! ```text
 //! domain ──▶ its number and text      domain ‖ localpart ──▶ the number that it has seen
