@@ -288,6 +288,8 @@ pub const SECRET_FILE_BYTES_MAX: u64 = 4_096;
 
 /// Accounts whose last goodbye waits in memory to be written.
 pub const LAST_KEPT_MAX: usize = 4_096;
+/// Goodbyes that are written without waiting for more: as many as one commit takes in its stride. A guess.
+pub const LAST_TOGETHER_MAX: usize = 64;
 /// Bytes of the status of a goodbye that is kept; a longer one is left out.
 pub const LAST_STATUS_BYTES_MAX: usize = 1_024;
 /// How long goodbyes wait to be written together.

@@ -1,7 +1,7 @@
 //! When accounts were last there: the rows (XEP-0012 §4).
 //!
 //! ```text
-//! last resource goes ──▶ memory, bounded ──once a minute, and at the end──▶ domain ‖ localpart ──▶ when, status
+//! last resource goes ──▶ memory, bounded ──once a minute, when many wait, at the end──▶ domain ‖ localpart ──▶ when, status
 //! ```
 //!
 //! A commit for every goodbye would wear out a memory card for a figure that hardly anybody asks for; a power cut may
@@ -9,7 +9,7 @@
 
 use crate::im::columns::Columns;
 use crate::jid::{Jid, JidRef};
-use crate::limits::{LAST_KEPT_MAX, LAST_STATUS_BYTES_MAX};
+use crate::limits::{LAST_KEPT_MAX, LAST_STATUS_BYTES_MAX, LAST_TOGETHER_MAX, LAST_WRITE_MS};
 use crate::storage::keys::{Key, Table};
 use crate::storage::{Miss, Store, StoreFull};
 use std::collections::BTreeMap;
@@ -45,7 +45,11 @@ impl Goodbyes {
         }
         self.seen.insert(account, Last { unix_s, status });
         if self.due_ms == 0 {
-            self.due_ms = now_ms + crate::limits::LAST_WRITE_MS;
+            self.due_ms = now_ms + LAST_WRITE_MS;
+        }
+        // Not where the disk is full already and the next try has been put off.
+        if self.seen.len() == LAST_TOGETHER_MAX {
+            self.due_ms = now_ms;
         }
     }
 
@@ -120,14 +124,15 @@ mod tests {
     fn goodbyes_are_written_together_and_bounded() {
         let mut goodbyes = Goodbyes::default();
         for number in 0..=LAST_KEPT_MAX {
-            goodbyes.note(Jid::parse(&format!("u{number}@h")).unwrap(), 7, "bye".into(), 1000);
+            goodbyes.note(Jid::parse(&format!("u{number:04}@h")).unwrap(), 7, "bye".into(), 1000);
+            let wait_ms = if number + 1 < LAST_TOGETHER_MAX { LAST_WRITE_MS } else { 0 };
+            assert_eq!(goodbyes.due_ms, 1000 + wait_ms, "{number}");
         }
         assert_eq!(goodbyes.len(), LAST_KEPT_MAX);
-        assert_eq!(goodbyes.due_ms, 1000 + crate::limits::LAST_WRITE_MS);
         let mut store = Store::default();
         store.begin();
         goodbyes.write(&mut store).unwrap();
-        let row = store.get(key(Jid::parse("u0@h").unwrap().as_ref()).as_bytes()).unwrap().unwrap();
+        let row = store.get(key(Jid::parse("u0000@h").unwrap().as_ref()).as_bytes()).unwrap().unwrap();
         assert_eq!(decode(&row), Some(Last { unix_s: 7, status: "bye".into() }));
         assert!(goodbyes.is_empty() && goodbyes.due_ms == 0);
         let mut full = Store::new(1);

@@ -1,11 +1,11 @@
 //! Room: descriptors to have it, memory to give it back.
 //!
 //! ```text
-//! connections have doubled, halved or all gone ──[`CALM_MS`], quiet──▶ columns shrink ──▶ pages go back
+//! a quarter more connections, half of them gone ──[`CALM_MS`], quiet──▶ columns shrink ──▶ pages go back
 //! ```
 //!
 //! A crowd that comes leaves the holes of its handshakes and the code of its logins behind, one that goes
-//! its rows. One wake-up for each doubling or halving, and none while nothing changes.
+//! its rows. One wake-up for each of that, and none while nothing changes.
 
 use super::Server;
 use crate::clock::Now;
@@ -39,7 +39,7 @@ impl Room {
         let has_moved = connections != self.seen;
         self.seen = connections;
         self.peak = self.peak.max(connections);
-        let have_come = connections > 0 && connections >= 2 * self.settled;
+        let have_come = connections > self.settled + self.settled / 4;
         let have_left = connections < self.peak.div_ceil(2);
         if !have_come && !have_left {
             self.due_ms = 0;
@@ -150,10 +150,10 @@ mod tests {
         // A busy moment is put off.
         assert!(!room.is_due(1_000, false, 10 + 2 * CALM_MS));
         assert!(room.is_due(1_000, true, 10 + 3 * CALM_MS) && room.due_ms().is_none());
-        // Neither twice as many nor fewer than half: nothing to do.
-        assert!(!room.is_due(1_999, true, 10_000) && room.due_ms().is_none());
+        // Neither a quarter more nor fewer than half: nothing to do.
+        assert!(!room.is_due(1_250, true, 10_000) && room.due_ms().is_none());
         assert!(!room.is_due(1_000, true, 20_000) && room.due_ms().is_none());
-        assert!(!room.is_due(900, true, 30_000) && room.due_ms().is_some());
+        assert!(!room.is_due(600, true, 30_000) && room.due_ms().is_some());
         // They come back.
         assert!(!room.is_due(1_100, true, 30_001) && room.due_ms().is_none());
         assert!(!room.is_due(400, true, 40_000) && room.is_due(400, true, 40_000 + CALM_MS));
