@@ -263,3 +263,46 @@ fn a_goodbye_outlives_the_process_if_it_ends_in_good_order() {
     sim.log_in("alice", "alice", "pw", "r");
     assert_eq!(last(&mut sim), " xmlns='jabber:iq:last' seconds='0'/></iq>");
 }
+
+/// Found by simulation: messages have left, and the disk is so far behind that they cannot be deleted yet. Whoever says
+/// goodbye and comes again in that time had them twice.
+#[test]
+fn a_disk_that_is_behind_does_not_bring_them_twice() {
+    const WRITERS: usize = 12;
+    let mut sim = Sim::new(&Setup { resources_max: WRITERS + 2, ..setup() });
+    sim.log_in("alice", "alice", "pw", "r");
+    let writers: Vec<String> = (0..WRITERS).map(|at| format!("writer{at}")).collect();
+    writers.iter().for_each(|writer| drop(sim.log_in(writer, "alice", "pw", writer)));
+    say(&mut sim, "once");
+    sim.commits_go_on = false;
+    // Each writer waits behind its own write: so many, ever smaller, until there is no room for anything.
+    let mut size = 30_000;
+    for writer in &writers {
+        sim.select(writer);
+        let body = "x".repeat(size);
+        let text = format!(
+            "<iq type='set' id='1'><query xmlns='jabber:iq:private'><x xmlns='urn:{writer}'>{body}</x></query></iq>"
+        );
+        sim.send(text.as_bytes());
+        size /= 2;
+    }
+    come(&mut sim, "bob", "r");
+    assert_eq!(texts(&mut sim, "bob"), stamped(&["once"]));
+    sim.send(b"<presence type='unavailable'/><presence/>");
+    assert_eq!(texts(&mut sim, "bob"), [], "they have left already");
+    come(&mut sim, "other", "other");
+    assert_eq!(texts(&mut sim, "other"), []);
+    sim.commits_go_on = true;
+    sim.settle();
+    assert_eq!(rows(&mut sim), 0);
+    // What comes later comes.
+    for client in ["bob", "other"] {
+        sim.select(client);
+        sim.send(b"<presence type='unavailable'/>");
+        sim.received();
+    }
+    say(&mut sim, "later");
+    sim.select("bob");
+    sim.send(b"<presence/>");
+    assert_eq!(texts(&mut sim, "bob"), stamped(&["later"]));
+}

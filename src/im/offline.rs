@@ -108,7 +108,8 @@ pub fn add(
     row.extend_from_slice(stanza);
     let mut batch = Batch::new();
     batch.put(key_of(Table::Offline, account).number(meta.next).as_bytes(), &row);
-    meta = Meta { next: meta.next + 1, messages: meta.messages + 1, bytes };
+    // A damaged row may hold any number.
+    meta = Meta { next: meta.next.saturating_add(1), messages: meta.messages.saturating_add(1), bytes };
     put_meta(&mut batch, account, meta);
     Ok(store.apply(batch).map_or_else(|StoreFull| Kept::Full, |()| Kept::Yes))
 }

@@ -10,7 +10,7 @@ use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::stanza::{ErrorType, StanzaCondition};
 use crate::storage::StoreFull;
-use crate::xml::Writer;
+use crate::xml::{Writer, XML};
 
 const NS: &str = "jabber:iq:private";
 
@@ -46,8 +46,9 @@ fn query(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) 
         return Err(StanzaCondition::NotAcceptable.into());
     };
     let (ns, name) = (child.ns(), child.name());
-    if ns.is_empty() || ns.starts_with("jabber:") || ns == "vcard-temp" {
-        // §4: these belong to the server. `jabber:iq:private` itself is nobody's namespace.
+    if ns.is_empty() || ns.starts_with("jabber:") || ns == "vcard-temp" || ns == XML {
+        // §4: these belong to the server. `jabber:iq:private` itself is nobody's namespace, and XML's own can be nobody's
+        // default.
         return Err(StanzaCondition::NotAcceptable.into());
     }
     match request.kind {
