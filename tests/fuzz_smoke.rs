@@ -1,9 +1,10 @@
 //! The fuzz targets of `fuzz/`, on any toolchain and for a bounded time: their seeds, what has once been found, and
 //! mutations of both from a seed.
 //!
-//! `FUZZ_MS=60000 cargo test --test fuzz_smoke` gives each target a minute; `SEED=…` makes another run.
+//! `FUZZ_MS=60000 cargo test --test fuzz_smoke` gives each target a minute; `SEED=…` makes another run;
+//! `FUZZ_CORPUS=fuzz/corpus` writes the seeds to where libFuzzer begins.
 
-#[path = "../fuzz/src/targets.rs"]
+#[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 
 use std::path::Path;
@@ -101,7 +102,7 @@ fn mutate(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     input.truncate(BYTES_MAX);
 }
 
-/// What has once been found, and inputs that reach far: `fuzz/corpus/<target>/`.
+/// What has once been found: `fuzz/found/<target>/`.
 fn kept(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/found").join(name);
     let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
@@ -116,6 +117,14 @@ fn smoke(name: &str, seeds: &[&[u8]], run: fn(&[u8])) {
     let seed = number("SEED").unwrap_or(0x5222);
     let mut random = Random::seeded(seed);
     let corpus: Vec<Vec<u8>> = seeds.iter().map(|seed| seed.to_vec()).chain(kept(name)).collect();
+    if let Ok(folder) = std::env::var("FUZZ_CORPUS") {
+        let folder = Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        corpus
+            .iter()
+            .enumerate()
+            .for_each(|(at, seed)| std::fs::write(folder.join(format!("seed{at}")), seed).unwrap());
+    }
     let began = Instant::now();
     let time = Duration::from_millis(number("FUZZ_MS").unwrap_or(FUZZ_MS));
     let mut runs = 0u64;

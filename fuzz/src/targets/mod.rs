@@ -3,18 +3,18 @@
 #![allow(missing_docs, reason = "each file says what its target is")]
 #![allow(unreachable_pub, reason = "the tests include this as a module of theirs")]
 
-#[path = "../../tests/model/automaton.rs"]
+#[path = "../../../tests/model/automaton.rs"]
 mod automaton;
-#[path = "../../tests/common/bare.rs"]
+#[path = "../../../tests/common/bare.rs"]
 mod bare;
 pub mod config;
-#[path = "../../tests/model/heard.rs"]
+#[path = "../../../tests/model/heard.rs"]
 mod heard;
 pub mod jid;
 pub mod keys;
 pub mod lua;
 pub mod negotiation;
-#[path = "../../tests/model/pair.rs"]
+#[path = "../../../tests/model/pair.rs"]
 mod pair;
 pub mod port;
 pub mod rows;
@@ -23,12 +23,12 @@ mod scratch;
 pub mod session;
 pub mod sqlite;
 pub mod tls;
-#[path = "../../tests/tls_common/mod.rs"]
+#[path = "../../../tests/tls_common/mod.rs"]
 mod tls_common;
-#[path = "../../tests/model/words.rs"]
+#[path = "../../../tests/model/words.rs"]
 mod words;
 pub mod xml;
-#[path = "../../tests/common/xml_pair.rs"]
+#[path = "../../../tests/common/xml_pair.rs"]
 mod xml_pair;
 
 /// Takes a fuzzer's bytes apart: small decisions in front, the rest as it is.

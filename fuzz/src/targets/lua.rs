@@ -3,9 +3,9 @@
 use stonechat::port::prosody::lua::{Value, items, returned};
 
 pub const SEEDS: &[&[u8]] = &[
-    include_bytes!("../../tests/prosody/data/capulet%2eexample/accounts/juliet.dat"),
-    include_bytes!("../../tests/prosody/data/capulet%2eexample/offline/juliet.list"),
-    include_bytes!("../../tests/prosody/data/capulet%2eexample/roster/juliet.dat"),
+    include_bytes!("../../../tests/prosody/data/capulet%2eexample/accounts/juliet.dat"),
+    include_bytes!("../../../tests/prosody/data/capulet%2eexample/offline/juliet.list"),
+    include_bytes!("../../../tests/prosody/data/capulet%2eexample/roster/juliet.dat"),
     b"return { [1] = -1.5e3; x = true, \"\\065\\xff\\z  \\u{7FFFFFFF}\", [[\nlong]], };",
 ];
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use stonechat::config::{Config, ConfigError};
 use stonechat::server::settings;
 
-pub const SEEDS: &[&[u8]] = &[include_bytes!("../../docs/stonechat.example.toml"), b"[limits]\nconnections = 10\n"];
+pub const SEEDS: &[&[u8]] = &[include_bytes!("../../../docs/stonechat.example.toml"), b"[limits]\nconnections = 10\n"];
 
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -5,7 +5,7 @@ use stonechat::port::Source as _;
 use stonechat::port::prosody::Database;
 
 pub const SEEDS: &[&[u8]] =
-    &[include_bytes!("../../tests/prosody/prosody.sqlite"), include_bytes!("../../tests/prosody/paged.sqlite")];
+    &[include_bytes!("../../../tests/prosody/prosody.sqlite"), include_bytes!("../../../tests/prosody/paged.sqlite")];
 
 /// Persons that are looked at in one file: a damaged one can name the same page again and again.
 const PERSONS_MAX: usize = 64;

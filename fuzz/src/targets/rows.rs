@@ -45,6 +45,11 @@ pub fn run(data: &[u8]) {
         let waiting = messages::list(store, account)?;
         let _ = messages::delete(store, account, waiting.last().map_or(3, |last| last.number))?;
         let _ = accounts::get(store, "capulet.example", "juliet")?;
+        let _ = messages::add(store, account, 1, b"<message/>", (u32::MAX, u64::MAX))?;
+        let mut change = roster::Change::of(store, account, 1)?;
+        let mut item = roster::Item { listed: true, ..roster::Item::default() };
+        change.put(account, "new@x.example", None, &mut item);
+        let _ = change.write(store, account);
         Ok(())
     });
     read.expect("rows are there");
