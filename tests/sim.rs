@@ -39,8 +39,19 @@ fn nothing_that_peers_do_breaks_the_core() {
     };
     let began = Instant::now();
     let outcomes: Vec<Outcome> = seeds.iter().map(|seed| run(*seed)).collect();
-    let ticks: usize = outcomes.iter().map(|outcome| outcome.ticks).sum();
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let ticks = sum(|one| one.ticks as u64);
     println!("ticks={ticks} ticks_per_s={:.0}", ticks as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "simulation/all runs={} ticks={ticks} hours={} power_cuts={} faults={} commits_failed={} messages={} promises={}",
+        outcomes.len(),
+        sum(|one| one.simulated_ms) / 3_600_000,
+        sum(|one| one.power_cuts as u64),
+        sum(|one| one.faults),
+        sum(|one| one.commits_failed),
+        sum(|one| one.messages as u64),
+        sum(|one| one.promises as u64),
+    );
     for (seed, outcome) in seeds.iter().zip(&outcomes).take(50) {
         println!("SEED={seed} {outcome:?}");
     }
@@ -63,4 +74,6 @@ fn the_runs_go_everywhere() {
     assert!(sum(|one| one.commits_failed) > 0, "{outcomes:?}");
     assert!(sum(|one| one.refused) > 0, "{outcomes:?}");
     assert!(sum(|one| one.slow_readers) > 0, "{outcomes:?}");
+    assert!(sum(|one| one.power_cuts as u64) > 3, "{outcomes:?}");
+    assert!(sum(|one| one.promises as u64) > 20, "{outcomes:?}");
 }

@@ -36,6 +36,7 @@ enum Wait {
     Features,
     Proceed,
     Secured,
+    Registered,
     Login,
     Bind,
     Online,
@@ -53,8 +54,14 @@ pub(crate) struct Client {
     pub(crate) jid: Option<String>,
     pub(crate) to_send: VecDeque<Net>,
     pub(crate) view: View,
-    /// Received messages: sender's serial, number, text.
-    pub(crate) messages: Vec<(usize, usize, String)>,
+    /// Received messages: sender's serial, number, whether it was for the account, text.
+    pub(crate) messages: Vec<(usize, usize, bool, String)>,
+    /// The contact that it keeps in its roster: how often it has set it, and the last time that was confirmed.
+    pub(crate) kept_sent: usize,
+    pub(crate) kept_acked: usize,
+    /// The account that it makes: whether it has asked, whether it was told that it is there.
+    pub(crate) registers: bool,
+    pub(crate) has_registered: bool,
     dialect: Dialect,
     resource: &'static str,
     wait: Wait,
@@ -100,6 +107,10 @@ impl Client {
             to_send: VecDeque::new(),
             view: View::new(),
             messages: Vec::new(),
+            kept_sent: 0,
+            kept_acked: 0,
+            registers: false,
+            has_registered: false,
             dialect,
             resource: rng.pick(&RESOURCES),
             wait: Wait::Header,
@@ -189,6 +200,22 @@ impl Client {
         }
     }
 
+    /// The account that this client may make.
+    pub(crate) fn new_name(&self) -> String {
+        format!("new{}", self.serial)
+    }
+
+    fn register(&mut self, rng: &mut Rng) {
+        self.wait = Wait::Registered;
+        self.registers = true;
+        let request = format!(
+            "<iq type='set' id='reg'><query xmlns='jabber:iq:register'><username>{}</username>\
+             <password>secret</password></query></iq>",
+            self.new_name()
+        );
+        self.say(&request, rng);
+    }
+
     fn bind_request(&self) -> String {
         format!(
             "<iq type='set' id='{0}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{0}</resource></bind></iq>",
@@ -258,6 +285,7 @@ impl Client {
         match (name, self.wait) {
             ("features" | "mechanisms", Wait::Features) => match (self.is_secure, self.is_logged_in) {
                 (false, _) => self.start_tls(rng),
+                (true, false) if self.dialect == Dialect::Rfc6120 && rng.often(60) => self.register(rng),
                 (true, false) => self.log_in(rng),
                 (true, true) if self.is_ahead => self.wait = Wait::Bind,
                 (true, true) => self.bind(rng),
@@ -297,6 +325,15 @@ impl Client {
                     self.say("<presence/>", rng);
                 }
             }
+            ("iq", Wait::Registered) => {
+                self.has_registered |= text.contains("type='result'");
+                self.registers = false;
+                self.log_in(rng);
+            }
+            ("iq", _) if text.contains("type='result'") && text.contains(" id='k") => {
+                let number = text.split_once(" id='k").and_then(|(_, rest)| rest.split('\'').next()?.parse().ok());
+                self.kept_acked = self.kept_acked.max(number.unwrap_or(0));
+            }
             ("iq", Wait::Login) if text.contains("type='error'") => self.log_in(rng),
             ("iq", Wait::Bind) if text.contains("type='error'") => self.bind(rng),
             ("message", Wait::Online | Wait::Over) => self.message(text)?,
@@ -314,10 +351,12 @@ impl Client {
         let mut number = || parts.next().and_then(|part| part.parse().ok());
         let (Some(sender), Some(at)) = (number(), number()) else { return Err(format!("mangled: {text}")) };
         let to = parts.next().unwrap_or_default();
-        if self.jid.as_deref() != Some(to) {
+        let own = self.jid.as_deref().unwrap_or_default();
+        let is_bare = !to.contains('/');
+        if own != to && !(is_bare && own.split('/').next() == Some(to)) {
             return Err(format!("{:?} got a message for {to}", self.jid));
         }
-        self.messages.push((sender, at, text.to_owned()));
+        self.messages.push((sender, at, is_bare, text.to_owned()));
         Ok(())
     }
 
@@ -361,7 +400,18 @@ impl Client {
                 let to = rng.pick(online);
                 self.say(&format!("<presence to='{to}'/>"), rng);
             }
-            6 => self.say("<message to='anna@localhost' type='chat'><body>to the account</body></message>", rng),
+            6 => {
+                let to = format!("{}@localhost", rng.pick(&USERS));
+                self.message_to(&to, rng);
+            }
+            8 | 9 => self.keep(),
+            10 => {
+                let kind = rng.pick(&["subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"]);
+                let to = rng.pick(&USERS);
+                self.say(&format!("<presence type='{kind}' to='{to}@localhost'/>"), rng);
+            }
+            11 => self.say("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>", rng),
+            12 => self.store(rng),
             7 => self.say("<message to='far@elsewhere'><body>away</body></message>", rng),
             _ if !online.is_empty() => {
                 for _ in 0..=rng.below(3) {
@@ -371,6 +421,51 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    /// Sets its contact in the account's roster anew. Never mangled: what is confirmed is held to.
+    fn keep(&mut self) {
+        if self.is_silent {
+            return;
+        }
+        self.kept_sent += 1;
+        let (number, serial) = (self.kept_sent, self.serial);
+        let text = format!(
+            "<iq type='set' id='k{number}'><query xmlns='jabber:iq:roster'><item jid='s{serial}@away.example' \
+             name='{number}'/></query></iq>"
+        );
+        self.to_send.push_back(Net::Sealed(text.into_bytes()));
+    }
+
+    /// Has the server keep other things for it.
+    fn store(&mut self, rng: &mut Rng) {
+        let filler = "x".repeat(rng.below(2_000));
+        let text = match rng.below(5) {
+            0 => format!("<iq type='set' id='v'><vCard xmlns='vcard-temp'><DESC>{filler}</DESC></vCard></iq>"),
+            1 => format!(
+                "<iq type='set' id='x'><query xmlns='jabber:iq:private'><x xmlns='urn:{}'>{filler}</x></query></iq>",
+                rng.below(5)
+            ),
+            // Who blocks misses messages: only these two do, and are not held to have all.
+            2 if self.may_miss() => {
+                let who = rng.pick(&USERS);
+                format!(
+                    "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{who}@localhost'/></block></iq>"
+                )
+            }
+            3 => "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>".to_owned(),
+            _ => format!(
+                "<iq type='set' id='g'><query xmlns='jabber:iq:roster'><item jid='g{}@away.example' \
+                 subscription='remove'/></query></iq>",
+                rng.below(4)
+            ),
+        };
+        self.say(&text, rng);
+    }
+
+    /// Whether messages for it may be kept from it.
+    pub(crate) fn may_miss(&self) -> bool {
+        matches!(self.user, "cleo" | "dora")
     }
 
     fn message_to(&mut self, to: &str, rng: &mut Rng) {

@@ -20,20 +20,25 @@ use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stonechat::admin::{Answer, UserRequest};
 use stonechat::clock::Now;
+use stonechat::config::Registration;
 use stonechat::core::{AdmissionLimits, Core, Domains, HashTask, Settings};
 use stonechat::ids::ConnId;
 use stonechat::im::columns::Bounds;
+use stonechat::im::{accounts, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::random::Random;
 use stonechat::sasl::{HashOutcome, ScramHash};
-use stonechat::storage::{Faults, Faulty, Memory, Request, serve};
+use stonechat::storage::{Engine as _, Faults, Faulty, Memory, Request, offline, serve};
+use stonechat::stream::DomainPolicy;
 use stonechat::xep::About;
 
 /// Ticks of one run.
 const TICKS: usize = 1500;
 /// Ticks in a row that may leave something to do at once.
 const OVERDUE_TICKS_MAX: usize = 40;
+/// Power cuts in one run, about.
+const POWER_CUTS: usize = 3;
 /// Clients at a time, about.
 const CLIENTS: usize = 12;
 
@@ -48,6 +53,14 @@ pub(crate) struct Outcome {
     pub(crate) commits_failed: u64,
     pub(crate) slow_readers: u64,
     pub(crate) refused: u64,
+    /// Power cuts: everything that was not synced is gone.
+    pub(crate) power_cuts: usize,
+    /// Faults of disk, network, clock and hashing thread.
+    pub(crate) faults: u64,
+    /// Promises that were looked for on the disk after a power cut.
+    pub(crate) promises: usize,
+    /// Of the simulated clock.
+    pub(crate) simulated_ms: u64,
     /// Of all that the clients have heard: the same seed must give the same.
     pub(crate) digest: u64,
 }
@@ -73,6 +86,11 @@ pub(crate) struct World {
     overdue: usize,
     /// How often a client misbehaves by itself, in a million ticks.
     unrest: usize,
+    /// What clients were promised: serial, account, how often asked, the last that was confirmed.
+    promises: BTreeMap<usize, (&'static str, usize, usize)>,
+    /// Accounts that clients were told to have.
+    registered: BTreeSet<String>,
+    policy: DomainPolicy,
     outcome: Outcome,
 }
 
@@ -94,8 +112,8 @@ fn tight() -> Settings {
         negotiation_timeout_ms: 20_000,
         partial_bytes_max: 24 * 1024,
         resources_per_account_max: 3,
-        bounds: Bounds { directed_max: 3, ..Bounds::default() },
-        registrations_per_hour: 3,
+        bounds: Bounds { directed_max: 3, offline_messages_max: 12, requests_max: 4, ..Bounds::default() },
+        registrations_per_hour: 1_000,
         ping_after_ms: 600_000,
         ping_timeout_ms: 60_000,
         about: About { scram_iterations: 4096, ..About::default() },
@@ -111,8 +129,10 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let unrest = rng.pick(&[100, 1000, 8000]);
-        let setup = Setup { anonymous: true, tls_required: !rng.often(200), ..Setup::default() };
-        let domains = Domains::new(vec![policy("localhost", &setup)], None);
+        let registration = Registration::Open;
+        let setup = Setup { anonymous: true, tls_required: !rng.often(200), registration, ..Setup::default() };
+        let policy = policy("localhost", &setup);
+        let domains = Domains::new(vec![policy.clone()], None);
         let faults = Faults::none();
         let mut engine = Faulty::new(Memory::default(), faults.clone());
         for user in ["anna", "ben", "cleo", "dora"] {
@@ -136,6 +156,9 @@ impl World {
             is_down: false,
             overdue: 0,
             unrest,
+            promises: BTreeMap::new(),
+            registered: BTreeSet::new(),
+            policy,
             outcome: Outcome::default(),
         }
     }
@@ -148,17 +171,75 @@ impl World {
                 self.shut_down();
             }
             self.chance();
+            if !self.is_down && self.rng.below(TICKS) < POWER_CUTS {
+                self.power_cut().map_err(|fault| format!("power cut at {tick}: {fault}"))?;
+            }
             self.tick().map_err(|fault| format!("tick {tick}: {fault}"))?;
         }
         self.end()?;
-        let counters = self.core.counters();
-        let metrics = self.core.metrics();
-        self.outcome.sessions = metrics.bound;
-        self.outcome.parked = metrics.parked;
-        self.outcome.slow_readers = metrics.slow_readers;
-        self.outcome.refused = metrics.refused;
-        self.outcome.commits_failed = counters["commits_failed"];
+        self.take_counters();
+        self.check_promises()?;
         Ok(self.outcome)
+    }
+
+    /// A core's counters end with it.
+    fn take_counters(&mut self) {
+        let metrics = self.core.metrics();
+        self.outcome.sessions += metrics.bound;
+        self.outcome.parked += metrics.parked;
+        self.outcome.slow_readers += metrics.slow_readers;
+        self.outcome.refused += metrics.refused;
+        self.outcome.commits_failed += self.core.counters()["commits_failed"];
+    }
+
+    /// The machine is off, and on again: what was synced is there, all else is not. The work that the disk had in hand
+    /// may have been done or not; nobody was told.
+    fn power_cut(&mut self) -> Result<(), String> {
+        self.outcome.power_cuts += 1;
+        self.take_counters();
+        if self.rng.often(500)
+            && let Some(request) = self.requests.pop_front()
+        {
+            serve(&mut self.engine, request);
+        }
+        for (id, link) in std::mem::take(&mut self.links) {
+            self.gone(id, &link)?;
+        }
+        self.requests.clear();
+        self.hashing.clear();
+        self.asked.clear();
+        self.freed.clear();
+        self.overdue = 0;
+        let domains = Domains::new(vec![self.policy.clone()], None);
+        self.core = Core::new(tight(), domains, [3; 32], Random::seeded(self.rng.next()));
+        self.check_promises()
+    }
+
+    /// Nothing that was confirmed is lost.
+    fn check_promises(&mut self) -> Result<(), String> {
+        self.faults.fill_disk(0);
+        self.faults.lose_answers(0);
+        self.faults.fail_fetches(0);
+        for (serial, (user, sent, acked)) in &self.promises {
+            let account = Jid::parse(&format!("{user}@localhost")).map_err(|error| error.to_string())?;
+            let contact = format!("s{serial}@away.example");
+            let item = offline::run(&mut self.engine, |store| roster::get(store, account.as_ref(), &contact));
+            let item = item.map_err(|error| error.to_string())?;
+            let found = item.map_or(0, |item| item.name.parse().unwrap_or(0));
+            self.outcome.promises += usize::from(*acked > 0);
+            if found < *acked || found > *sent {
+                return Err(format!("{user}: {contact} was set {sent} times, {acked} is confirmed, {found} is there"));
+            }
+        }
+        for name in &self.registered {
+            let account = offline::run(&mut self.engine, |store| accounts::get(store, "localhost", name));
+            self.outcome.promises += 1;
+            if account.map_err(|error| error.to_string())?.is_none() {
+                return Err(format!("{name} was told to have an account"));
+            }
+        }
+        self.engine.count().map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     fn shut_down(&mut self) {
@@ -177,11 +258,16 @@ impl World {
             _ => self.rng.below(60) as u64,
         };
         self.now.mono_ms += ms;
-        self.now.unix_ms = (self.now.unix_ms + ms).saturating_sub(if self.rng.often(2) { 3_600_000 } else { 0 });
+        self.outcome.simulated_ms += ms;
+        let is_set_back = self.rng.often(2);
+        self.outcome.faults += u64::from(is_set_back);
+        self.now.unix_ms = (self.now.unix_ms + ms).saturating_sub(if is_set_back { 3_600_000 } else { 0 });
         while self.links.len() < CLIENTS + 6 && self.rng.often(if self.links.len() < CLIENTS { 300 } else { 30 }) {
             self.connect();
         }
-        match self.rng.below(300) {
+        let chance = self.rng.below(300);
+        self.outcome.faults += u64::from(chance <= 3);
+        match chance {
             0 => self.faults.fill_disk(self.rng.below(12) as u32),
             1 => self.faults.lose_answers(1),
             2 | 3 => self.faults.fail_fetches(1),
@@ -219,7 +305,8 @@ impl World {
         let request = match self.rng.below(4) {
             0 => UserRequest::Add { address, credentials },
             1 => UserRequest::Passwd { address, credentials },
-            2 => UserRequest::Del { address },
+            // The accounts that promises are made to stay.
+            2 if !matches!(address.localpart(), Some("anna" | "ben")) => UserRequest::Del { address },
             _ => UserRequest::List { domain: "localhost".into(), after: None },
         };
         self.next_caller += 1;
@@ -257,7 +344,7 @@ impl World {
         for task in std::mem::take(&mut self.hashing) {
             match self.rng.below(1000) {
                 // Lost: the connection has its deadline.
-                0..=4 => {}
+                0..=4 => self.outcome.faults += 1,
                 5..=300 => self.hashed(&task),
                 _ => self.hashing.push(task),
             }
@@ -267,6 +354,10 @@ impl World {
     fn hashed(&mut self, task: &HashTask) {
         // Who is gone is answered too: the outcome must reach nobody.
         let link = self.links.get(&task.conn);
+        if link.is_some_and(|link| link.client.registers) {
+            let derived = credentials("secret", &ScramHash::ALL).keys;
+            return self.core.hashed(task.conn, HashOutcome { verified: false, derived }, self.now);
+        }
         let verified = link.is_some_and(|link| link.client.password_is_right && link.client.user != "nobody");
         let derived = match link {
             Some(link) if verified && link.client.user == "old" => {
@@ -317,7 +408,14 @@ impl World {
         while self.core.outboxes().next_dirty().is_some() {}
         for (id, link) in &mut self.links {
             link.write(*id, &mut self.core, self.now, &mut self.rng).map_err(|fault| link.blame(*id, &fault))?;
-            self.jids.extend(link.client.jid.clone());
+            let client = &link.client;
+            self.jids.extend(client.jid.clone());
+            if client.kept_sent > 0 && matches!(client.user, "anna" | "ben") {
+                self.promises.insert(client.serial, (client.user, client.kept_sent, client.kept_acked));
+            }
+            if client.has_registered {
+                self.registered.insert(client.new_name());
+            }
         }
         Ok(())
     }
@@ -327,12 +425,7 @@ impl World {
             self.links.iter().filter(|(_, link)| link.ending == Ending::Gone).map(|(id, _)| *id).collect();
         for id in gone {
             let Some(link) = self.links.remove(&id) else { continue };
-            let log = link.client.log.join("\n");
-            self.outcome.digest = log
-                .bytes()
-                .fold(self.outcome.digest, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
-            self.outcome.messages += link.client.messages.len();
-            link.check_messages().map_err(|fault| link.blame(id, &fault))?;
+            self.gone(id, &link)?;
             self.core.free(id, self.now);
             self.freed.insert(id);
             if !self.core.outboxes().pending(id).is_empty() || self.core.wants_read(id) || self.core.is_bound(id) {
@@ -342,9 +435,29 @@ impl World {
         Ok(())
     }
 
+    /// What a client has heard, and in which order, is judged when it is gone.
+    fn gone(&mut self, id: ConnId, link: &Link) -> Result<(), String> {
+        let log = link.client.log.join("\n");
+        self.outcome.digest = log
+            .bytes()
+            .fold(self.outcome.digest, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+        self.outcome.messages += link.client.messages.len();
+        self.outcome.faults += link.faults;
+        link.check_messages().map_err(|fault| link.blame(id, &fault))
+    }
+
     /// The invariants of every tick.
     fn check(&mut self) -> Result<(), String> {
         self.core.audit()?;
+        let limits = tight();
+        let counted = [
+            ("bytes of outboxes", self.core.outboxes().total_bytes(), 2 * limits.outbox.total_bytes_max),
+            ("connections", self.core.connections(), limits.admission.connections_max),
+            ("bytes that are not on disk yet", self.core.store().overlay_bytes(), 2 * limits.overlay_bytes_max),
+        ];
+        if let Some((what, found, max)) = counted.into_iter().find(|(_, found, max)| found > max) {
+            return Err(format!("{what}: {found}, at most {max}"));
+        }
         if self.core.connections() != self.links.len() {
             return Err(format!("{} connections, {} sockets", self.core.connections(), self.links.len()));
         }
