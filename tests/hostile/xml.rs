@@ -167,6 +167,21 @@ fn a_vcard_breaks_no_reader() {
     }
 }
 
+/// The same by private XML: a name in XML's own namespace can be nobody's default.
+#[test]
+fn private_xml_breaks_no_reader() {
+    let mut bare = server();
+    let [juliet, _] = two(&mut bare);
+    for inside in
+        ["<xml:b/>", "<x xmlns='urn:x'><xml:b/></x>", "<x xmlns='urn:x' xmlns:p='urn:p' p:a='&#10;'>&#13;</x>"]
+    {
+        for kind in ["set", "get"] {
+            let query = format!("<iq type='{kind}' id='1'><query xmlns='jabber:iq:private'>{inside}</query></iq>");
+            assert_eq!(stanzas(&ask(&mut bare, juliet, &query)).len(), 1, "{kind} {inside}");
+        }
+    }
+}
+
 /// CVE-2026-43507 (Prosody): small input, large tree. Bounded in depth, attributes, names and declarations, whatever the
 /// bytes; before a login far tighter.
 #[test]
