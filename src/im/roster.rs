@@ -198,11 +198,12 @@ impl Change {
             self.meta.items = self.meta.items.saturating_add(1);
         }
         if item.listed {
-            self.meta.version += 1;
+            self.meta.version = self.meta.version.saturating_add(1);
             item.version = self.meta.version;
         }
         self.meta.bytes -= old.map_or(0, |old| shown_bytes(contact, old)).min(self.meta.bytes);
-        self.meta.bytes += shown_bytes(contact, item);
+        // A damaged row may hold any number.
+        self.meta.bytes = self.meta.bytes.saturating_add(shown_bytes(contact, item));
         self.batch.put(key(account, contact).as_bytes(), &encode(item));
     }
 
@@ -222,11 +223,11 @@ impl Change {
         if !old.listed {
             return;
         }
-        self.meta.version += 1;
+        self.meta.version = self.meta.version.saturating_add(1);
         let mut row = vec![ROW_VERSION];
         row.extend_from_slice(contact.as_bytes());
         self.batch.put(key_of(Table::RosterGone, account).number(self.meta.version).as_bytes(), &row);
-        self.meta.removals += 1;
+        self.meta.removals = self.meta.removals.saturating_add(1);
     }
 
     /// Keeps a request of `contact` until it is answered: the whole stanza.
