@@ -756,8 +756,15 @@ def main():
             last = ("a first start without configuration", "2002", lambda w: first_start(server.program))
             move = ("an account moved from Prosody", "sha256", lambda w: moved(server.program, w.folder))
             for name, needs, act in [*cases(), move, last]:
-                if args.only in name:
-                    verdicts.append(play(world, name, needs, act))
+                if args.only not in name:
+                    continue
+                verdict = play(world, name, needs, act)
+                if verdict is False and world.server.process.poll() is None:
+                    # Clients have time limits of their own, of two seconds and less: a busy machine is no fault of the
+                    # server's. Twice is; and so is a server that ended.
+                    print("      once more", flush=True)
+                    verdict = play(world, name, needs, act)
+                verdicts.append(verdict)
         except Failed as fault:
             print(fault)
             verdicts.append(False)

@@ -27,6 +27,8 @@ const xmpp = client({
   },
 });
 xmpp.reconnect.stop();
+// Its own two seconds are short for a busy machine.
+xmpp.timeout = 30_000;
 
 // The library brings no -PLUS mechanism, but a place to plug one in: SCRAM (RFC 5802, 7677) bound to the channel by what
 // OpenSSL exports from it (RFC 9266), which is not the server's TLS library.
