@@ -10,6 +10,7 @@
 //! timer. What only a connection in motion needs is boxed and goes when it is done.
 
 use crate::ids::SessionId;
+use crate::purse::Purse;
 use crate::storage::Ticket;
 use crate::stream::component::{ComponentStream, JoinedStream};
 use crate::stream::{Ask, Negotiation};
@@ -29,8 +30,10 @@ pub struct Conn {
     pub flags: Flags,
     /// Its deadline in the timers, 0 for none.
     pub deadline_ms: u64,
-    /// When something was last read of its session, in seconds of the tick's clock.
-    pub heard_s: u32,
+    /// When something was last read of its session, in slots of the tick's clock; then its purse was filled up.
+    pub heard_slot: u32,
+    /// What its session may still send now.
+    pub purse: Purse,
     /// The address it came from, as far as limits care.
     pub address: AddressKey,
 }
@@ -45,7 +48,7 @@ pub enum Phase {
     /// An external component that has not proven itself yet.
     Joining(Box<ComponentStream>),
     /// An external component (XEP-0114).
-    Component(JoinedStream),
+    Component(Box<JoinedStream>),
     /// Our end of the stream is written; what still comes is thrown away.
     Closing {
         /// The namespaces of its header, to see its end come; `None` is the standard header.
@@ -78,6 +81,40 @@ pub struct Negotiating {
     /// The highest ticket that this login has read: until it is durable no answer leaves, also where a hash or a delay
     /// lies between the reading and the answer.
     pub ticket: Ticket,
+    /// The bytes that it was last counted with.
+    pub counted: usize,
+}
+
+impl Negotiating {
+    /// Bytes behind it, itself included.
+    pub fn heap_bytes(&self) -> usize {
+        let delayed = self
+            .delayed
+            .as_ref()
+            .map_or(0, |delayed| delayed.out.capacity() + delayed.asks.capacity() * size_of::<Ask>());
+        let invitation = self.registering.invitation.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + self.automaton.heap_bytes() + delayed + invitation
+    }
+}
+
+impl Phase {
+    /// Bytes behind it, as they were last counted: only a negotiation changes while it lasts.
+    pub fn heap_bytes(&self) -> usize {
+        let behind = |ns: &StreamNs| size_of::<StreamNs>() + ns.heap_bytes();
+        match self {
+            Self::Negotiating(negotiating) => negotiating.counted,
+            Self::Bound(bound) => {
+                bound.ns.as_deref().map_or(0, behind) + bound.lang.as_ref().map_or(0, |lang| lang.len())
+            }
+            Self::Joining(_) => size_of::<ComponentStream>(),
+            Self::Component(component) => {
+                let lang = component.lang.as_ref().map_or(0, |lang| lang.len());
+                size_of::<JoinedStream>() + component.ns.as_deref().map_or(0, behind) + lang + component.name.len()
+            }
+            Self::Closing { ns } => ns.as_deref().map_or(0, behind),
+            Self::Taken => 0,
+        }
+    }
 }
 
 /// What a stream has done towards an account of its own.
@@ -140,7 +177,7 @@ impl Partial {
 
 /// Reasons not to read, as a set: reading goes on when it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gates(u8);
+pub struct Gates(u16);
 
 impl Gates {
     /// From accepting `starttls` to the flip.
@@ -159,6 +196,23 @@ impl Gates {
     pub const HELD: Self = Self(64);
     /// Its stanzas write faster than the disk takes it.
     pub const PRESSED: Self = Self(128);
+    /// It has sent more than its rate allows.
+    pub const SLOWED: Self = Self(256);
+    /// It does not read what it is sent.
+    pub const CONGESTED: Self = Self(512);
+
+    /// Those that are over when the stream is.
+    pub const OF_A_STREAM: [Self; 9] = [
+        Self::STARTTLS,
+        Self::PARKED,
+        Self::HASHING,
+        Self::DELAYED,
+        Self::HELD,
+        Self::PAUSED,
+        Self::PRESSED,
+        Self::SLOWED,
+        Self::CONGESTED,
+    ];
 
     /// Whether reading goes on.
     pub fn is_open(self) -> bool {

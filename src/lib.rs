@@ -56,6 +56,7 @@ pub mod ids;
 pub mod jid;
 pub mod limits;
 pub mod metrics;
+pub mod purse;
 pub mod random;
 mod sys;
 

@@ -15,6 +15,8 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 pub const READS_PER_CONN_MAX: usize = 1;
 /// Connections read in one tick before anything is written. Fewer where what they say fills the outboxes.
 pub const READS_PER_TICK_MAX: usize = 256;
+/// The same while bound connections have something to say.
+pub const HANDSHAKE_STEPS_BUSY_MAX: usize = 8;
 /// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
 /// reconnect storm must not starve those who are in.
 pub const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
@@ -46,9 +48,37 @@ pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 pub const PACED_ADDRESSES_MAX: usize = 4096;
 /// Room for actions that is kept when memory is given back.
 pub const ACTIONS_KEPT_MAX: usize = 64;
+/// What an allocation costs beside its bytes, as one part of so many: headers, and pages used in part. A guess that
+/// the soak of `.ci/long` bears out.
+pub const ALLOCATOR_SHARE: usize = 8;
+/// A deadline among the others, about: its entry in the sorted set, which is at least half full.
+pub const TIMER_BYTES: usize = 48;
+/// A password that waits to be hashed: the task, the password at a usual length, keys to compare with.
+pub const HASH_TASK_BYTES: usize = 512;
+/// A frame that waits for rows, without the rows: its places in the lists.
+pub const WAITING_BYTES: usize = 192;
+/// What outboxes may take however short memory is: without it nobody could be answered.
+pub const OUTBOX_ROOM_BYTES_MIN: usize = 1024 * 1024;
+/// Who holds less is not ended to make room: it would not help.
+pub const SHED_BYTES_MIN: usize = 16 * 1024;
+/// Connections that give way in one tick.
+pub const SHED_PER_TICK_MAX: usize = 64;
+/// How long a connection may take to log in where somebody else waits for its place. Ten times a slow login.
+pub const GIVE_WAY_MS: u64 = 5_000;
+/// How often it is said that memory is short.
+pub const STRAIN_SAID_EVERY_MS: u64 = 60_000;
+/// How often the system is asked what is resident, while something goes on.
+pub const RESIDENT_EVERY_MS: u64 = 500;
+/// How often memory is given back because what is resident comes near the bound.
+pub const TRIM_EVERY_MS: u64 = 5_000;
 /// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
 /// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
 pub const POOLED_BUFFERS_MAX: usize = 64;
+/// What bounds of the whole process are brought down by once they are passed: one part of so many, so that
+/// looking for the largest holder is seldom.
+pub const GIVEN_WAY_SHARE: usize = 16;
+/// Rest of a stanza that is still sent to a reader who gives way to others.
+pub const LAST_BYTES_MAX: usize = 4 * 1024;
 /// A buffer larger than this is given back to the system instead of the pool.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 8 * 1024;
 
@@ -72,6 +102,28 @@ pub const ELEMENTS_BEFORE_LOGIN_MAX: u32 = 32;
 pub const HELD_ANSWERS_MAX: usize = 64;
 /// Targets of one session's directed presence.
 pub const DIRECTED_PRESENCE_MAX: usize = 256;
+/// The grain of time of a session's rates.
+pub const SLOT_MS: u64 = 100;
+/// How many seconds of its rate a session may send at once.
+pub const RATE_BURST_S: u64 = 4;
+/// The longest that a session which sent too much is not read.
+pub const RATE_WAIT_SLOTS_MAX: u32 = 100;
+/// Prices, in stanzas: a run that writes, that waits for a row, that waits for a hash, that is answered with an
+/// error. Guesses, by what each costs the loop and the disk beside a stanza that is passed on.
+pub const WORK_WRITE: u32 = 50;
+/// See [`WORK_WRITE`].
+pub const WORK_FETCH: u32 = 10;
+/// See [`WORK_WRITE`].
+pub const WORK_HASH: u32 = 1_000;
+/// See [`WORK_WRITE`].
+pub const WORK_ERROR: u32 = 20;
+/// Price of an address that the session has not written to lately: 80 at once, then 20 a second, where nothing else
+/// is configured. Nobody knows more people that well.
+pub const WORK_RECIPIENT: u32 = 500;
+/// How long an address counts as written to, at least.
+pub const RECIPIENT_SLOTS: u32 = 600;
+/// Bits of each of the two sets that know it: 32 KiB.
+pub const RECIPIENT_BITS: usize = 256 * 1024;
 /// Accounts, and addresses, whose failed logins are remembered.
 pub const THROTTLE_ENTRIES_MAX: usize = 4096;
 /// Attempts to bind a resource on one stream.
@@ -253,6 +305,8 @@ pub const SQLITE_RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(WRITE_CHUNK_BYTES <= WRITE_BUDGET_BYTES);
 const _: () = assert!(TICK_BYTES_MAX <= WRITE_BUDGET_BYTES);
+const _: () = assert!(HANDSHAKE_STEPS_BUSY_MAX <= HANDSHAKE_STEPS_PER_TICK_MAX);
+const _: () = assert!(RECIPIENT_BITS.is_multiple_of(64));
 const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_MAX);
 const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);
 const _: () = assert!(FETCH_BYTES_MAX <= FETCHED_BYTES_MAX);

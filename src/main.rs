@@ -4,7 +4,7 @@ use log::{Log, Metadata, Record};
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
-use stonechat::boot::{Boot, LogRule};
+use stonechat::boot::{Boot, LogRule, sandbox};
 use stonechat::cli::{self, Listening, StandardInput, Surroundings};
 use stonechat::config::{Config, ListenerKind};
 use stonechat::server::{self, Parts};
@@ -70,6 +70,7 @@ impl Log for OwnWords {
 /// Serves until a signal, or a verb over the control socket, ends it.
 fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listening])) -> Result<(), Box<dyn Error>> {
     server::settle_process();
+    let data_dir = boot.data_dir.clone();
     let parts = Parts {
         reload: Box::new(boot.reloader(&config)),
         tls: boot.tls.take(),
@@ -78,12 +79,18 @@ fn serve(config: Config, mut boot: Boot, on_listening: &mut dyn FnMut(&[Listenin
         engine: Box::new(boot.store),
         signals: true,
     };
-    let mut server = server::start(&config, parts)?;
+    let bound = boot.bound.take().map_or_else(|| server::bind(&config), Ok)?;
+    if config.sandbox {
+        // Before the first thread: it would stay outside.
+        sandbox::enter(&config, &data_dir)?;
+    }
+    let mut server = server::start_on(bound, &config, parts)?;
     let addresses = server.listeners().map(|(address, kind)| Listening { kind, place: address.to_string() });
     let sockets = server.component_sockets().map(|path| path.display().to_string());
     let sockets = sockets.map(|place| Listening { kind: ListenerKind::Component, place });
     on_listening(&addresses.chain(sockets).collect::<Vec<_>>());
     server::forget_start();
+    server.watch_memory();
     Ok(server.run()?)
 }
 

@@ -35,6 +35,14 @@ pub struct Metrics {
     pub slow_readers: u64,
     /// Frames parked for a row of the store.
     pub parked: u64,
+    /// Times that a session sent more than its rate, and was not read for a while.
+    pub slowed: u64,
+    /// Connections that had not logged in and gave way to others.
+    pub shed_before_login: u64,
+    /// Streams that ended because all unfinished stanzas together took too much.
+    pub shed_partial: u64,
+    /// Sessions that ended because memory was short.
+    pub shed_sessions: u64,
     /// Logins turned away because too many passwords wait to be hashed.
     pub hash_refused: u64,
     /// The longest round of the loop, from the events it woke for to its next wait, in microseconds.
@@ -43,7 +51,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 17] {
+    pub fn named(&self) -> [(&'static str, u64); 21] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -60,6 +68,10 @@ impl Metrics {
             ("stanza_errors", self.stanza_errors),
             ("slow_readers", self.slow_readers),
             ("parked", self.parked),
+            ("slowed", self.slowed),
+            ("shed_before_login", self.shed_before_login),
+            ("shed_partial", self.shed_partial),
+            ("shed_sessions", self.shed_sessions),
             ("hash_refused", self.hash_refused),
             ("tick_longest_us", self.tick_longest_us),
         ]

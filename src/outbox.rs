@@ -11,11 +11,19 @@
 //!
 //! An idle outbox holds no memory: when it drains, its buffer goes to a bounded pool that the next
 //! dirty outbox takes from, so that a relayed message allocates nothing.
+//!
+//! Who passes the bound of one outbox ends. Where all together pass theirs, the largest give way, whoever
+//! came last: they lose what they have not read, down to a whole stanza, so that their stream can still be
+//! told why it ends.
+
+#[cfg(test)]
+mod tests;
 
 use crate::ids::{ConnId, Id as _};
 use std::collections::VecDeque;
 use std::mem;
 
+use crate::limits::{GIVEN_WAY_SHARE, LAST_BYTES_MAX};
 pub use crate::limits::{POOLED_BUFFER_BYTES_MAX, POOLED_BUFFERS_MAX};
 
 /// What may be kept for slow readers.
@@ -39,9 +47,20 @@ struct Held {
     bytes: Vec<u8>,
 }
 
+impl Held {
+    /// Bytes of memory behind it, itself included.
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+}
+
 /// Boxed with its header: nearly every row has none.
 #[derive(Debug, Default)]
-struct HeldList(VecDeque<Held>);
+struct HeldList {
+    answers: VecDeque<Held>,
+    /// Bytes of all of them.
+    bytes: usize,
+}
 
 /// Unsent bytes of one connection.
 #[derive(Debug, Default)]
@@ -50,6 +69,8 @@ struct Outbox {
     flags: u8,
     /// Bytes of `bytes` that have left already.
     sent: u32,
+    /// Where a stanza ends: behind `sent`, as of the last time that something was appended.
+    cut: u32,
     bytes: Vec<u8>,
     held: Option<Box<HeldList>>,
 }
@@ -62,6 +83,21 @@ const OVERFLOWN: u8 = 2;
 const SEALED: u8 = 4;
 /// A component's: it may hold more.
 const WIDE: u8 = 8;
+/// Gave way to others: what it had not read is gone.
+const SHED: u8 = 16;
+/// The same, and what has left ends within a stanza: nothing can follow it.
+const BROKEN: u8 = 32;
+
+/// How an outbox stands, for whoever decides whether its connection is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes what comes.
+    Open,
+    /// More waits than a reader that reads leaves lying: what the same peer asks for had better wait too.
+    Congested,
+    /// It took more than it may hold, and takes nothing more.
+    Overflown,
+}
 
 /// Where an outbox stood before the running handler appended to it.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +116,10 @@ pub struct Outboxes {
     journal: Vec<Mark>,
     limits: OutboxLimits,
     total_bytes: usize,
+    /// Bytes of memory behind rows and pool: what is reserved, not what is used.
+    buffer_bytes: usize,
+    /// How many of those there is room for.
+    room_bytes: usize,
     /// Bytes appended in this tick.
     tick_bytes: usize,
     /// Connections with held answers, each once.
@@ -97,6 +137,8 @@ impl Outboxes {
             journal: Vec::new(),
             limits,
             total_bytes: 0,
+            buffer_bytes: 0,
+            room_bytes: usize::MAX,
             tick_bytes: 0,
             holding: Vec::new(),
         }
@@ -129,37 +171,41 @@ impl Outboxes {
     /// Drops whatever a connection still has to send and gives its memory back.
     pub fn close(&mut self, conn: ConnId) {
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
-        let old = mem::take(row);
+        let mut old = mem::take(row);
         self.total_bytes -= old.bytes.len() - old.sent as usize;
-        if let Some(held) = old.held {
-            self.holding.retain(|other| *other != conn);
-            self.total_bytes -= held.0.iter().map(|held| held.bytes.len()).sum::<usize>();
+        if let Some(held) = old.held.take() {
+            self.forget_held(conn, &held);
         }
         self.recycle(old.bytes);
     }
 
     /// Lets `write` append to the outbox of `conn`. A connection that is gone, sealed or overflown
-    /// takes nothing; one that passes its bound is put on the overflown list.
+    /// takes nothing; one that passes its bound is put on the overflown list. Where all together pass
+    /// theirs, the largest are.
     pub fn append(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let OutboxLimits { bytes_max, component_bytes_max, total_bytes_max: total_max, .. } = self.limits;
+        let limits = self.limits;
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
-        let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
+        let bytes_max = limits.bytes_max_of(row.flags);
         if row.flags & (OVERFLOWN | SEALED) != 0 {
             return;
         }
         if row.bytes.capacity() == 0 {
             row.bytes = self.pool.pop().unwrap_or_default();
         }
-        let before = row.bytes.len();
+        let (before, reserved) = (row.bytes.len(), row.bytes.capacity());
         write(&mut row.bytes);
+        self.buffer_bytes = self.buffer_bytes + row.bytes.capacity() - reserved;
         let added = row.bytes.len().saturating_sub(before);
         if added == 0 {
             return self.give_back(conn);
         }
+        if row.cut < row.sent {
+            row.cut = before as u32;
+        }
         self.journal.push(Mark { conn, len: before });
         self.total_bytes += added;
         self.tick_bytes += added;
-        if row.bytes.len() - row.sent as usize > bytes_max || self.total_bytes > total_max {
+        if row.bytes.len() - row.sent as usize > bytes_max {
             row.flags |= OVERFLOWN;
             self.overflown.push(conn);
         }
@@ -167,30 +213,100 @@ impl Outboxes {
             row.flags |= DIRTY;
             self.dirty.push(conn);
         }
+        self.keep_bounds();
+    }
+
+    /// Sees to it that all outboxes together stay within their bounds.
+    fn keep_bounds(&mut self) {
+        let (bytes_max, room) = (self.limits.total_bytes_max, self.room_bytes);
+        if self.total_bytes > bytes_max || self.buffer_bytes > room {
+            self.give_way(bytes_max - bytes_max / GIVEN_WAY_SHARE, room - room / GIVEN_WAY_SHARE, 0);
+        }
+    }
+
+    /// How much memory there is for all outboxes from now on. What is there already stays; see [`Self::shed`].
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room_bytes = bytes;
+    }
+
+    /// The largest give way until so many bytes of memory are free, but none that holds less than `least`; returns
+    /// how many are free.
+    pub fn shed(&mut self, bytes: usize, least: usize) -> usize {
+        let before = self.buffer_bytes;
+        self.give_way(usize::MAX, before.saturating_sub(bytes), least);
+        before - self.buffer_bytes
+    }
+
+    /// The largest give way until no more is left than this, or nobody who holds `least`.
+    fn give_way(&mut self, total_bytes: usize, buffer_bytes: usize, least: usize) {
+        // Buffers that wait for use are nobody's.
+        self.drop_pool();
+        let mut holders: Vec<(usize, ConnId)> = (0_u32..)
+            .zip(&self.rows)
+            .filter(|(_, row)| row.flags & SHED == 0 && row.heap_bytes() >= least.max(1))
+            .map(|(slot, row)| (row.heap_bytes(), ConnId::from_parts(slot, row.generation)))
+            .collect();
+        holders.sort_unstable();
+        while self.total_bytes > total_bytes || self.buffer_bytes > buffer_bytes {
+            let Some((_, conn)) = holders.pop() else { return };
+            self.cut_short(conn);
+        }
+    }
+
+    /// Throws away what waits to leave `conn`, but for the rest of a stanza of which a part has left.
+    fn cut_short(&mut self, conn: ConnId) {
+        self.drop_held(conn);
+        let Some(row) = row_mut(&mut self.rows, conn) else { return };
+        let (sent, cut) = (row.sent as usize, row.cut as usize);
+        let old = mem::take(&mut row.bytes);
+        self.total_bytes -= old.len() - sent;
+        self.buffer_bytes -= old.capacity();
+        let rest = old.get(sent..cut).filter(|rest| rest.len() <= LAST_BYTES_MAX && row.flags & SEALED == 0);
+        let is_whole = rest.is_some();
+        row.bytes = rest.unwrap_or_default().to_vec();
+        row.sent = 0;
+        row.cut = row.bytes.len() as u32;
+        self.total_bytes += row.bytes.len();
+        self.buffer_bytes += row.bytes.capacity();
+        if row.flags & OVERFLOWN == 0 {
+            self.overflown.push(conn);
+        }
+        row.flags |= OVERFLOWN | SHED | if is_whole { 0 } else { BROKEN };
+    }
+
+    /// Whether nothing can be said any more on `conn`: what has left ends within a stanza.
+    pub fn is_broken(&self, conn: ConnId) -> bool {
+        self.row(conn).is_some_and(|row| row.flags & BROKEN != 0)
+    }
+
+    fn row(&self, conn: ConnId) -> Option<&Outbox> {
+        self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())
     }
 
     /// Like [`Self::append`], but not before what is held for `conn`: it waits behind that for the same ticket. For
     /// what would be out of date if something older came after it, such as presence. The run is past its last read:
     /// what went behind a held answer is not taken back.
     pub fn append_in_turn(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let OutboxLimits { bytes_max, component_bytes_max, total_bytes_max: total_max, .. } = self.limits;
+        let limits = self.limits;
         let held = row_mut(&mut self.rows, conn).filter(|row| row.held.is_some());
         let Some(row) = held.filter(|row| row.flags & (OVERFLOWN | SEALED) == 0) else {
             return self.append(conn, write);
         };
-        let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
-        let Some(HeldList(held)) = row.held.as_deref_mut() else { return };
-        let Some(last) = held.back_mut() else { return };
-        let before = last.bytes.len();
+        let bytes_max = limits.bytes_max_of(row.flags);
+        let Some(held) = row.held.as_deref_mut() else { return };
+        let Some(last) = held.answers.back_mut() else { return };
+        let (before, reserved) = (last.bytes.len(), last.heap_bytes());
         write(&mut last.bytes);
         let added = last.bytes.len().saturating_sub(before);
+        self.buffer_bytes = self.buffer_bytes + last.heap_bytes() - reserved;
+        held.bytes += added;
         self.total_bytes += added;
         self.tick_bytes += added;
-        let held_bytes: usize = held.iter().map(|held| held.bytes.len()).sum();
-        if held_bytes > bytes_max || self.total_bytes > total_max {
+        if held.bytes > bytes_max {
             row.flags |= OVERFLOWN;
             self.overflown.push(conn);
         }
+        self.keep_bounds();
     }
 
     /// Writes the last bytes of a stream: past the bound if need be, then nothing more is taken.
@@ -209,8 +325,9 @@ impl Outboxes {
                 held_max: 0,
             },
         );
+        let room = mem::replace(&mut self.room_bytes, usize::MAX);
         self.append(conn, write);
-        self.limits = limits;
+        (self.limits, self.room_bytes) = (limits, room);
         self.seal(conn);
     }
 
@@ -232,8 +349,7 @@ impl Outboxes {
 
     /// What waits to leave `conn`.
     pub fn pending(&self, conn: ConnId) -> &[u8] {
-        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation());
-        row.and_then(|row| row.bytes.get(row.sent as usize..)).unwrap_or_default()
+        self.row(conn).and_then(|row| row.bytes.get(row.sent as usize..)).unwrap_or_default()
     }
 
     /// Takes `count` sent bytes off the front; true if the outbox is drained now.
@@ -246,11 +362,12 @@ impl Outboxes {
             // Keep the unsent tail small: a reader that lags would otherwise keep what it has read.
             if row.sent as usize > POOLED_BUFFER_BYTES_MAX {
                 row.bytes.drain(..row.sent as usize);
+                row.cut = row.cut.checked_sub(row.sent).unwrap_or(row.bytes.len() as u32);
                 row.sent = 0;
             }
             return false;
         }
-        row.sent = 0;
+        (row.sent, row.cut) = (0, 0);
         let bytes = mem::take(&mut row.bytes);
         self.recycle(bytes);
         true
@@ -260,7 +377,14 @@ impl Outboxes {
         if self.pool.len() < POOLED_BUFFERS_MAX && (1..=POOLED_BUFFER_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             self.pool.push(bytes);
+        } else {
+            self.buffer_bytes -= bytes.capacity();
         }
+    }
+
+    fn drop_pool(&mut self) {
+        let pool = mem::take(&mut self.pool);
+        self.buffer_bytes -= pool.iter().map(Vec::capacity).sum::<usize>();
     }
 
     /// An idle outbox keeps no buffer.
@@ -291,10 +415,21 @@ impl Outboxes {
         !self.dirty.is_empty()
     }
 
-    /// Whether `conn` took more than it may hold, and takes nothing more.
-    pub fn is_overflown(&self, conn: ConnId) -> bool {
-        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation());
-        row.is_some_and(|row| row.flags & OVERFLOWN != 0)
+    /// How the outbox of `conn` stands.
+    pub fn standing(&self, conn: ConnId) -> Standing {
+        match self.row(conn) {
+            Some(row) if row.flags & OVERFLOWN != 0 => Standing::Overflown,
+            Some(row) if row.bytes.len() - row.sent as usize > self.limits.congested_bytes(row.flags) => {
+                Standing::Congested
+            }
+            Some(_) | None => Standing::Open,
+        }
+    }
+
+    /// Whether a reader that was congested has caught up.
+    pub fn has_eased(&self, conn: ConnId) -> bool {
+        let flags = self.row(conn).map_or(0, |row| row.flags);
+        self.pending(conn).len() <= self.limits.congested_bytes(flags) / 2
     }
 
     /// Takes the next connection that took more than it may hold.
@@ -307,12 +442,22 @@ impl Outboxes {
         self.journal.clear();
     }
 
+    /// How often the run has appended.
+    pub fn run_appends(&self) -> usize {
+        self.journal.len()
+    }
+
     /// The handler missed a row: takes back all that it appended.
     pub fn take_back(&mut self) {
         while let Some(Mark { conn, len }) = self.journal.pop() {
             if let Some(row) = row_mut(&mut self.rows, conn) {
                 self.total_bytes -= row.bytes.len().saturating_sub(len);
                 row.bytes.truncate(len);
+                row.cut = row.cut.min(len as u32);
+                // What it lost to make room does not come back.
+                if row.flags & SHED != 0 {
+                    continue;
+                }
                 // It was not overflown before: else it would have taken nothing.
                 row.flags &= !OVERFLOWN;
             }
@@ -324,51 +469,66 @@ impl Outboxes {
     /// The handler's promise waits for `ticket`: moves all that it appended to the held lists. A
     /// connection that holds more than it may goes on the overflown list.
     pub fn hold(&mut self, ticket: u64, deadline_ms: u64) {
-        let OutboxLimits { bytes_max, component_bytes_max, held_max, .. } = self.limits;
+        let limits = self.limits;
         let mut journal = mem::take(&mut self.journal);
         for Mark { conn, len } in journal.drain(..) {
             // The first mark of a connection has taken all that the run appended there.
             let Some(row) = row_mut(&mut self.rows, conn).filter(|row| len < row.bytes.len()) else { continue };
-            let bytes = row.bytes.split_off(len);
+            let bytes = row.bytes.get(len..).unwrap_or_default().to_vec();
+            row.bytes.truncate(len);
+            row.cut = row.cut.min(len as u32);
+            let waits = row.bytes.len() - row.sent as usize;
             if row.held.is_none() {
                 self.holding.push(conn);
             }
             // Behind what is held already, whatever it waits for: held answers stay in order.
-            let held = &mut row.held.get_or_insert_default().0;
-            match held.back_mut() {
-                Some(last) if last.ticket == ticket => last.bytes.extend_from_slice(&bytes),
-                _ => held.push_back(Held { ticket, deadline_ms, bytes }),
+            let held = row.held.get_or_insert_default();
+            held.bytes += bytes.len();
+            match held.answers.back_mut() {
+                Some(last) if last.ticket == ticket => {
+                    let before = last.heap_bytes();
+                    last.bytes.extend_from_slice(&bytes);
+                    self.buffer_bytes = self.buffer_bytes + last.heap_bytes() - before;
+                }
+                _ => {
+                    let answer = Held { ticket, deadline_ms, bytes };
+                    self.buffer_bytes += answer.heap_bytes();
+                    held.answers.push_back(answer);
+                }
             }
-            let bytes_max = if row.flags & WIDE == 0 { bytes_max } else { component_bytes_max };
-            let held_bytes: usize = held.iter().map(|held| held.bytes.len()).sum();
-            let is_over = held.len() > held_max || held_bytes > bytes_max;
-            if is_over && row.flags & OVERFLOWN == 0 {
+            let is_full = held.answers.len() > limits.held_max || held.bytes + waits > limits.bytes_max_of(row.flags);
+            if is_full && row.flags & OVERFLOWN == 0 {
                 row.flags |= OVERFLOWN;
                 self.overflown.push(conn);
             }
             self.give_back(conn);
         }
         self.journal = journal;
+        self.keep_bounds();
     }
 
     /// Everything up to `ticket` is durable: what was held for it leaves.
     pub fn release(&mut self, ticket: u64) {
         let mut holding = mem::take(&mut self.holding);
         holding.retain(|conn| self.release_row(*conn, ticket));
+        // What left may have made others give way, who hold nothing any more.
+        holding.retain(|conn| self.has_held(*conn));
         self.holding = holding;
     }
 
     /// Moves what is due from the held list to the outbox; true if some is left.
     fn release_row(&mut self, conn: ConnId, ticket: u64) -> bool {
         let Some(row) = row_mut(&mut self.rows, conn) else { return false };
-        let Some(HeldList(held)) = row.held.as_deref_mut() else { return false };
+        let Some(held) = row.held.as_deref_mut() else { return false };
         let mut ready: Vec<u8> = Vec::new();
-        while held.front().is_some_and(|held| held.ticket <= ticket) {
-            let Some(item) = held.pop_front() else { break };
+        while held.answers.front().is_some_and(|held| held.ticket <= ticket) {
+            let Some(item) = held.answers.pop_front() else { break };
+            held.bytes -= item.bytes.len();
             self.total_bytes -= item.bytes.len();
+            self.buffer_bytes -= item.heap_bytes();
             ready.extend_from_slice(&item.bytes);
         }
-        let some_left = !held.is_empty();
+        let some_left = !held.answers.is_empty();
         if !some_left {
             row.held = None;
         }
@@ -379,8 +539,7 @@ impl Outboxes {
     }
 
     fn first_held_deadline_ms(&self, conn: ConnId) -> Option<u64> {
-        let row = self.rows.get(conn.slot() as usize).filter(|row| row.generation == conn.generation())?;
-        row.held.as_ref()?.0.front().map(|held| held.deadline_ms)
+        self.row(conn)?.held.as_ref()?.answers.front().map(|held| held.deadline_ms)
     }
 
     /// The connections whose held answers have waited past their deadline: their fate is unknown.
@@ -397,7 +556,12 @@ impl Outboxes {
     fn drop_held(&mut self, conn: ConnId) {
         let Some(row) = row_mut(&mut self.rows, conn) else { return };
         let Some(held) = row.held.take() else { return };
-        self.total_bytes -= held.0.iter().map(|held| held.bytes.len()).sum::<usize>();
+        self.forget_held(conn, &held);
+    }
+
+    fn forget_held(&mut self, conn: ConnId, held: &HeldList) {
+        self.total_bytes -= held.bytes;
+        self.buffer_bytes -= held.answers.iter().map(Held::heap_bytes).sum::<usize>();
         self.holding.retain(|other| *other != conn);
     }
 
@@ -407,10 +571,20 @@ impl Outboxes {
     ///
     /// What is wrong.
     pub fn audit(&self) -> Result<(), String> {
-        let held = |row: &Outbox| row.held.as_ref().map_or(0, |held| held.0.iter().map(|held| held.bytes.len()).sum());
+        let held = |row: &Outbox| -> usize {
+            row.held.iter().flat_map(|held| &held.answers).map(|held| held.bytes.len()).sum()
+        };
         let bytes: usize = self.rows.iter().map(|row| row.bytes.len() - row.sent as usize + held(row)).sum();
         if bytes != self.total_bytes {
             return Err(format!("outboxes hold {bytes} bytes, counted are {}", self.total_bytes));
+        }
+        let pool: usize = self.pool.iter().map(Vec::capacity).sum();
+        let buffers = pool + self.rows.iter().map(Outbox::heap_bytes).sum::<usize>();
+        if buffers != self.buffer_bytes {
+            return Err(format!("outboxes take {buffers} bytes, counted are {}", self.buffer_bytes));
+        }
+        if let Some(row) = self.rows.iter().find(|row| row.cut as usize > row.bytes.len()) {
+            return Err(format!("a stanza ends at {} of {} bytes", row.cut, row.bytes.len()));
         }
         let holding = self.rows.iter().filter(|row| row.held.is_some()).count();
         let listed = self.holding.iter().filter(|conn| self.first_held_deadline_ms(**conn).is_some()).count();
@@ -440,19 +614,21 @@ impl Outboxes {
         self.journal.clear();
     }
 
+    /// Bytes of memory behind the rows and the pool: buffers, and held answers.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
     /// Bytes of memory behind the column: rows, buffers, pool.
     pub fn heap_bytes(&self) -> usize {
-        let rows = self.rows.capacity() * size_of::<Outbox>();
-        let buffers: usize = self.rows.iter().map(|row| row.bytes.capacity()).sum();
-        let pool: usize = self.pool.iter().map(Vec::capacity).sum();
-        rows + buffers + pool
+        self.rows.capacity() * size_of::<Outbox>() + self.buffer_bytes
     }
 
     /// Gives back what a past load has left; `slots`: how many rows may still be in use.
     pub fn shrink(&mut self, slots: usize) {
         self.rows.truncate(slots);
         self.rows.shrink_to_fit();
-        self.pool = Vec::new();
+        self.drop_pool();
         self.dirty.shrink_to(POOLED_BUFFERS_MAX);
         self.overflown.shrink_to(POOLED_BUFFERS_MAX);
         self.holding.shrink_to(POOLED_BUFFERS_MAX);
@@ -460,112 +636,26 @@ impl Outboxes {
     }
 }
 
-fn row_mut(rows: &mut [Outbox], conn: ConnId) -> Option<&mut Outbox> {
-    rows.get_mut(conn.slot() as usize).filter(|row| row.generation == conn.generation())
+impl Outbox {
+    /// Bytes of memory behind it.
+    fn heap_bytes(&self) -> usize {
+        let held = self.held.iter().flat_map(|held| &held.answers);
+        self.bytes.capacity() + held.map(Held::heap_bytes).sum::<usize>()
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::Table;
-
-    fn two() -> (Outboxes, ConnId, ConnId) {
-        let mut table: Table<ConnId, ()> = Table::new();
-        let (a, b) = (table.insert(()), table.insert(()));
-        let mut outboxes =
-            Outboxes::new(OutboxLimits { bytes_max: 100, component_bytes_max: 120, total_bytes_max: 150, held_max: 2 });
-        outboxes.open(a);
-        outboxes.open(b);
-        (outboxes, a, b)
+impl OutboxLimits {
+    /// More than this waits for one connection: it is congested.
+    fn congested_bytes(self, flags: u8) -> usize {
+        self.bytes_max_of(flags) / 4 * 3
     }
 
-    fn put(outboxes: &mut Outboxes, conn: ConnId, text: &str) {
-        outboxes.append(conn, |out| out.extend_from_slice(text.as_bytes()));
+    /// What one outbox may hold.
+    fn bytes_max_of(self, flags: u8) -> usize {
+        if flags & WIDE == 0 { self.bytes_max } else { self.component_bytes_max }
     }
+}
 
-    #[test]
-    fn bytes_leave_in_order_and_memory_is_given_back() {
-        let (mut outboxes, a, _) = two();
-        put(&mut outboxes, a, "one");
-        put(&mut outboxes, a, "two");
-        assert_eq!(outboxes.next_dirty(), Some(a));
-        assert_eq!(outboxes.next_dirty(), None);
-        assert!(!outboxes.consume(a, 4));
-        assert_eq!(outboxes.pending(a), b"wo");
-        assert!(outboxes.consume(a, 2));
-        assert_eq!(outboxes.total_bytes(), 0);
-        assert_eq!(outboxes.rows[a.slot() as usize].bytes.capacity(), 0);
-    }
-
-    #[test]
-    fn a_missed_run_leaves_nothing_behind() {
-        let (mut outboxes, a, b) = two();
-        put(&mut outboxes, a, "before");
-        outboxes.begin();
-        put(&mut outboxes, a, "x");
-        put(&mut outboxes, b, "y");
-        put(&mut outboxes, a, "z");
-        outboxes.take_back();
-        assert_eq!(outboxes.pending(a), b"before");
-        assert_eq!(outboxes.pending(b), b"");
-        assert_eq!(outboxes.total_bytes(), 6);
-    }
-
-    #[test]
-    fn held_answers_wait_in_order_and_others_flow_past() {
-        let (mut outboxes, a, _) = two();
-        outboxes.begin();
-        put(&mut outboxes, a, "1");
-        put(&mut outboxes, a, "2");
-        outboxes.hold(7, 1000);
-        outboxes.begin();
-        put(&mut outboxes, a, "chat");
-        assert_eq!(outboxes.pending(a), b"chat");
-        outboxes.release(6);
-        assert_eq!(outboxes.pending(a), b"chat");
-        outboxes.release(7);
-        assert_eq!(outboxes.pending(a), b"chat12");
-        assert_eq!(outboxes.total_bytes(), 6);
-        assert_eq!(outboxes.next_deadline_ms(), None);
-    }
-
-    #[test]
-    fn overdue_answers_are_named_and_too_many_overflow() {
-        let (mut outboxes, a, _) = two();
-        for ticket in 1..=3 {
-            outboxes.begin();
-            put(&mut outboxes, a, "x");
-            outboxes.hold(ticket, 1000);
-        }
-        assert_eq!(outboxes.next_deadline_ms(), Some(1000));
-        assert_eq!(outboxes.overdue(999), vec![]);
-        assert_eq!(outboxes.overdue(1000), vec![a]);
-        assert_eq!(outboxes.next_overflown(), Some(a));
-    }
-
-    #[test]
-    fn a_slow_reader_overflows_alone_and_can_still_be_told() {
-        let (mut outboxes, a, b) = two();
-        put(&mut outboxes, a, &"x".repeat(101));
-        put(&mut outboxes, a, "ignored");
-        put(&mut outboxes, b, "fine");
-        assert_eq!(outboxes.next_overflown(), Some(a));
-        assert_eq!(outboxes.next_overflown(), None);
-        outboxes.append_last(a, |out| out.extend_from_slice(b"end"));
-        put(&mut outboxes, a, "ignored");
-        assert!(outboxes.pending(a).ends_with(b"xend"));
-    }
-
-    #[test]
-    fn a_closed_row_takes_nothing() {
-        let (mut outboxes, a, b) = two();
-        put(&mut outboxes, a, "x");
-        outboxes.close(a);
-        put(&mut outboxes, a, "x");
-        assert_eq!(outboxes.pending(a), b"");
-        assert_eq!(outboxes.next_dirty(), None);
-        assert_eq!(outboxes.total_bytes(), 0);
-        put(&mut outboxes, b, "y");
-        assert_eq!(outboxes.total_bytes(), 1);
-    }
+fn row_mut(rows: &mut [Outbox], conn: ConnId) -> Option<&mut Outbox> {
+    rows.get_mut(conn.slot() as usize).filter(|row| row.generation == conn.generation())
 }

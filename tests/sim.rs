@@ -76,4 +76,6 @@ fn the_runs_go_everywhere() {
     assert!(sum(|one| one.slow_readers) > 0, "{outcomes:?}");
     assert!(sum(|one| one.power_cuts as u64) > 3, "{outcomes:?}");
     assert!(sum(|one| one.promises as u64) > 20, "{outcomes:?}");
+    assert!(sum(|one| one.slowed) > 0, "{outcomes:?}");
+    assert!(sum(|one| one.shed) > 0, "{outcomes:?}");
 }

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     // Layer 0, of four rows: randomness needs the crypto provider, addresses need randomness for their keyed maps.
     &["clock", "crypto", "ids", "limits", "sys"],
     &["random"],
-    &["jid", "metrics"],
+    &["jid", "metrics", "purse"],
     // Layer 1: siblings.
     &["reactor", "transport", "xml"],
     // Layer 2.
@@ -40,10 +40,12 @@ const LAYERS: &[&[&str]] = &[
 const PLACES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["crypto.rs"]),
     ("env_logger", &["main.rs"]),
+    ("landlock", &["boot/sandbox.rs"]),
     ("lexopt", &["cli"]),
     ("libc", &["reactor/", "server", "sys.rs"]),
     ("markup5ever", &["xml/tree"]),
     ("mio", &["reactor/", "server", "transport/"]),
+    ("nix", &["boot/privileges.rs"]),
     ("precis_profiles", &["jid"]),
     ("rcgen", &["transport/certs", "transport/binding.rs"]),
     ("redb", &["storage/disk"]),

@@ -210,15 +210,21 @@ fn warnings() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_that_others_may_read_is_a_warning() {
+fn a_key_for_a_group_is_a_warning_and_one_for_all_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::new(&[DOMAIN]);
     let key = &world.domains[0].key;
-    for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o644, true), (0o604, true)] {
+    for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o660, true)] {
         std::fs::set_permissions(key, std::fs::Permissions::from_mode(mode)).unwrap();
         let domains = world.load();
         let expected = CertWarning::KeyMode { path: key.clone(), mode };
         assert_eq!(domains.warnings().contains(&expected), warned, "{mode:o}");
+    }
+    for mode in [0o644, 0o604, 0o602, 0o601] {
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = TlsDomains::load(&world.domains, &options()).unwrap_err();
+        assert_eq!(refused, CertError::KeyForAll { path: key.clone(), mode });
+        assert!(refused.to_string().contains("chmod 600"), "{refused}");
     }
 }
 

@@ -265,6 +265,11 @@ addresses = ["{direct}"]
 [limits]
 connections_per_address = 1000000
 connects_per_address_per_minute = 10000000
+connections_before_login_per_address = 1000000
+handshakes = 1000000
+memory_max = 68719476736
+session_bytes_per_s = 0
+session_stanzas_per_s = 0
 resources_per_account = 1000
 hashes_waiting = 4096
 "#

@@ -1,7 +1,7 @@
 //! Why a server does not start, said so that the operator knows what to change.
 
 use crate::storage::StoreError;
-use crate::transport::CertError;
+use crate::transport::{CertError, CertWarning};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -62,6 +62,25 @@ pub enum BootError {
         /// What is wrong.
         why: String,
     },
+    /// A certificate to be taken on a reload is good no more.
+    Expired {
+        /// Which, and since when.
+        warning: CertWarning,
+    },
+    /// The ports cannot be opened.
+    Bind(crate::server::ServeError),
+    /// The process cannot become the user that the configuration names.
+    User {
+        /// The user.
+        name: String,
+        /// What is in the way.
+        why: String,
+    },
+    /// The kernel refuses the sandbox.
+    Sandbox {
+        /// What it said.
+        why: String,
+    },
     /// The configuration cannot be read again.
     Config(crate::config::ConfigError),
 }
@@ -106,6 +125,12 @@ impl fmt::Display for BootError {
             Self::Secret { component, path, why } => {
                 write!(f, "no secret for the component {component}: {}: {why}", path.display())
             }
+            Self::Expired { warning } => warning.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::User { name, why } => write!(f, "cannot run as the user {name}: {why}"),
+            Self::Sandbox { why } => {
+                write!(f, "cannot enter the sandbox: {why}; without it: sandbox = false")
+            }
             Self::Config(error) => error.fmt(f),
         }
     }
@@ -123,8 +148,10 @@ impl BootError {
             | Self::Certificate { .. }
             | Self::HalfAPair { .. }
             | Self::Secret { .. }
+            | Self::Expired { .. }
+            | Self::User { .. }
             | Self::Config(_) => true,
-            Self::Folder { .. } | Self::Store { .. } => false,
+            Self::Folder { .. } | Self::Store { .. } | Self::Bind(_) | Self::Sandbox { .. } => false,
         }
     }
 }

@@ -12,7 +12,9 @@ mod certificates;
 mod check;
 mod components;
 mod error;
+mod privileges;
 mod reload;
+pub mod sandbox;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ mod tests;
 pub use certificates::BootDomain;
 pub use check::{Finding, check};
 pub use error::BootError;
+pub use privileges::{drop_to_user, must_drop};
 pub use reload::{Reloaded, reload};
 
 use crate::admin;
@@ -27,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{Config, StorageConfig};
 use crate::im::accounts;
 pub use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::server::Bound;
 use crate::storage::{Disk, DiskOptions, STORE_FILE_NAME};
 use crate::storage::{Miss, Store, offline};
 use crate::stream::component::Secret;
@@ -59,6 +63,8 @@ pub struct Boot {
     pub has_accounts: bool,
     /// Who decides how much is logged.
     pub log_rule: LogRule,
+    /// The ports, where they had to be opened before this process gave up its privileges.
+    pub bound: Option<Bound>,
 }
 
 /// Who decides how much is logged.
@@ -89,7 +95,8 @@ impl Boot {
     pub fn prepare(config: &Config, log_rule: LogRule) -> Result<Self, BootError> {
         let data_dir = absolute(&config.data_dir);
         check_socket_path(&data_dir)?;
-        let data_dir_is_new = make_folder(&data_dir)?;
+        let (bound, was_made) = privileges::give_up(config, &data_dir)?;
+        let data_dir_is_new = make_folder(&data_dir)? || was_made;
         let mut store = open_store(&data_dir, &config.storage, true)?;
         let domains = certificates::resolve(config, &data_dir)?;
         let tls = certificates::load(&domains)?;
@@ -101,7 +108,7 @@ impl Boot {
             log::warn!("{warning}");
         }
         let has_accounts = has_accounts(config, &mut store)?;
-        Ok(Self { data_dir, data_dir_is_new, domains, tls, components, store, has_accounts, log_rule })
+        Ok(Self { data_dir, data_dir_is_new, domains, tls, components, store, has_accounts, log_rule, bound })
     }
 
     /// What loads the certificates of `config`, which this came from, again: for SIGHUP. It is given those in use, so

@@ -6,7 +6,7 @@
 use super::certificates::{self, BootDomain};
 use super::{BootError, tls_options};
 use crate::config::{Config, ConfigSource};
-use crate::transport::TlsDomains;
+use crate::transport::{CertWarning, TlsDomains};
 use std::path::Path;
 
 /// What takes the place of the old.
@@ -42,7 +42,16 @@ pub fn reload(running: &Config, data_dir: &Path, old_tls: Option<&TlsDomains>) -
         None => TlsDomains::load(&wanted, &tls_options()),
     };
     let tls = tls.map_err(|error| certificates::blame(&domains, error))?;
+    if let Some(warning) = tls.warnings().iter().find(|warning| is_news(warning, old_tls)) {
+        return Err(BootError::Expired { warning: warning.clone() });
+    }
     Ok(Reloaded { tls, domains, log_level: read.log_level, needs_restart: followed != read })
+}
+
+/// Whether a certificate has expired that those in use do not have already: better the old one, which some clients may
+/// still take.
+fn is_news(warning: &CertWarning, old_tls: Option<&TlsDomains>) -> bool {
+    matches!(warning, CertWarning::Expired { .. }) && !old_tls.is_some_and(|old| old.warnings().contains(warning))
 }
 
 /// The running configuration with what a reload takes from the file: the log level, and the files of each running

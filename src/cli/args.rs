@@ -36,6 +36,20 @@ pub(super) enum Command {
     Version,
 }
 
+impl Command {
+    /// Whether the verb may open the store itself, so that what it makes there must belong to the store's user. Verbs
+    /// that read or write a file of the caller's stay the caller's: they make nothing beside the store.
+    pub(super) fn opens_store(&self) -> bool {
+        match self {
+            Self::User(_) | Self::Compact | Self::Invite(_) | Self::Announce(..) | Self::Motd(..) => true,
+            Self::Backup(..) | Self::Export(_) | Self::Import(_) => false,
+            Self::Serve | Self::Check | Self::Status | Self::Reload | Self::Stop | Self::Help(_) | Self::Version => {
+                false
+            }
+        }
+    }
+}
+
 /// What is imported, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ImportCommand {

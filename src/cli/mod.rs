@@ -27,7 +27,7 @@ mod tests;
 pub use greeting::Listening;
 pub use password::{Passwords, StandardInput};
 
-use crate::boot::{Boot, LogRule};
+use crate::boot::{self, Boot, LogRule};
 use crate::config::{Config, ConfigSource};
 use args::{Command, Invocation};
 use std::error::Error;
@@ -104,6 +104,12 @@ pub fn run(around: &mut Surroundings<'_>) -> Exit {
         }
     };
     around.log_rule.apply(config.log_level);
+    if invocation.command.opens_store()
+        && let Err(error) = boot::drop_to_user(&config)
+    {
+        say(around.err, &error.to_string());
+        return Exit::Config;
+    }
     match invocation.command {
         Command::Serve => serve(around, &invocation, config),
         Command::Check => verbs::check(around, &config),

@@ -36,6 +36,8 @@ impl Default for Config {
             domains: vec![domain(DOMAIN_DEFAULT)],
             listeners: listeners(Reach::Loopback),
             data_dir: PathBuf::from(DATA_DIR_DEFAULT),
+            user: None,
+            sandbox: false,
             legacy: true,
             scram_iterations: SCRAM_ITERATIONS,
             log_level: log::LevelFilter::Warn,

@@ -19,6 +19,8 @@ const MECHANISM_NAMES: &str = "a list of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, S
 
 keys! { TOP:
     DATA_DIR = "data_dir", A_PATH, r#"data_dir = "/var/lib/stonechat""#;
+    USER = "user", "the name of a user of this machine in quotes", r#"user = "stonechat""#;
+    SANDBOX = "sandbox", BOOLEAN, "sandbox = true";
     LOG_LEVEL = "log_level", "one of off, error, warn, info, debug and trace", r#"log_level = "warn""#;
     TLS_REQUIRED = "tls_required", BOOLEAN, "tls_required = true";
     LEGACY = "legacy", BOOLEAN, "legacy = true";

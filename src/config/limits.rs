@@ -50,10 +50,17 @@ macro_rules! limits {
 }
 
 limits! {
+    /// Bytes of memory of the whole process; near it nobody new is let in, then who holds most goes. The default is what
+    /// the other defaults come to with as many idle sessions in TLS as `connections` allows.
+    memory_max: u64 = 536_870_912 in 16_777_216..=1_099_511_627_776;
     /// Connections at the same time; the process's descriptor limit may stop earlier.
     connections: u32 = 50_000 in 1..=10_000_000;
     /// Connections at the same time that have not logged in; who comes then waits in the kernel's queue.
     connections_before_login: u32 = 4_096 in 1..=10_000_000;
+    /// Handshakes of TLS under way at the same time.
+    handshakes: u32 = 1_024 in 1..=10_000_000;
+    /// Connections at the same time from one IPv4 address or one IPv6 /64 that have not logged in.
+    connections_before_login_per_address: u32 = 128 in 1..=10_000_000;
     /// Connections at the same time from one IPv4 address or one IPv6 /64. A guess: an office behind one address.
     connections_per_address: u32 = 256 in 1..=10_000_000;
     /// New connections a minute from one IPv4 address or one IPv6 /64. A guess: that office after a power cut.
@@ -64,6 +71,10 @@ limits! {
     stanza_bytes_before_login: u32 = 10_000 in 10_000..=65_536;
     /// From accept to a bound session: enough for a phone on 2G, too short for a flood to pile up.
     negotiation_timeout_s: u32 = 30 in 1..=3_600;
+    /// Bytes that one session may send in a second, four times as many at once; past it it is read later. 0: no bound.
+    session_bytes_per_s: u64 = 4_194_304 in 0..=1_000_000_000;
+    /// Stanzas of one session in a second, in the same way; one that causes more counts for more. 0: no bound.
+    session_stanzas_per_s: u64 = 10_000 in 0..=100_000_000;
     /// Bytes waiting for one slow reader before its connection is closed.
     outbox_bytes: u32 = 1_048_576 in 65_536..=1_073_741_824;
     /// The same for a component, which reads for all of its users.

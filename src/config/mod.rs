@@ -50,6 +50,10 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Accounts, keys made by the server, and the control socket.
     pub data_dir: PathBuf,
+    /// The user that the server becomes when root starts it.
+    pub user: Option<String>,
+    /// Whether it locks itself in, where the kernel can (Landlock).
+    pub sandbox: bool,
     /// Whether the 2002 dialect (XEP-0035, XEP-0034, XEP-0078) is spoken.
     pub legacy: bool,
     /// PBKDF2 iterations of new SCRAM keys.

@@ -5,7 +5,7 @@
 use super::keys::{CACHE_BYTES, RESERVE_BYTES};
 use super::keys::{
     CONTACTS, DATA_DIR, IN_COMPONENT, IN_DOMAIN, IN_LISTENER, IN_STORAGE, LEGACY, LIMITS, LOG_LEVEL, LimitTexts,
-    SCRAM_ITERATIONS, STORAGE, Sections, TOP,
+    SANDBOX, SCRAM_ITERATIONS, STORAGE, Sections, TOP, USER,
 };
 use super::read::{Given, Key, Reader, Section, clip, tables};
 use super::{Config, ConfigSource, Fault, Limits, StorageConfig, defaults, limits};
@@ -52,6 +52,8 @@ impl Schema<'_, '_> {
         Config {
             source: ConfigSource::File(path.to_owned()),
             data_dir: self.path(top, DATA_DIR).unwrap_or(base.data_dir),
+            user: top.text(self.reader, USER).map(|given| given.value.to_owned()),
+            sandbox: top.boolean(self.reader, SANDBOX).map_or(base.sandbox, |given| given.value),
             legacy: top.boolean(self.reader, LEGACY).map_or(base.legacy, |given| given.value),
             scram_iterations: self.scram_iterations(top),
             log_level: self.log_level(top).unwrap_or(base.log_level),

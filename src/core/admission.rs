@@ -29,8 +29,12 @@ pub struct AdmissionLimits {
     pub connections_max: usize,
     /// Connections at the same time that have not logged in.
     pub connections_before_login_max: usize,
+    /// Handshakes of TLS under way at the same time.
+    pub handshakes_max: usize,
     /// Connections at the same time from one address (or IPv6 /64).
     pub connections_per_address_max: usize,
+    /// Those of them that have not logged in.
+    pub before_login_per_address_max: usize,
     /// New connections a minute from one address: as many at once, then one each time its share of the
     /// minute is over.
     pub connects_per_address_per_minute_max: u32,
@@ -56,6 +60,13 @@ impl Pace {
     }
 }
 
+/// Connections of one address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: u32,
+    before_login: u32,
+}
+
 /// Counts of connections.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -63,7 +74,7 @@ pub(super) struct Admission {
     total: usize,
     /// Those that have not logged in.
     before_login: usize,
-    by_address: HashMap<AddressKey, u32, Keyed>,
+    by_address: HashMap<AddressKey, Count, Keyed>,
     paces: HashMap<AddressKey, Pace, Keyed>,
 }
 
@@ -101,12 +112,15 @@ impl Admission {
             return Err(Refused::Full);
         }
         if address != AddressKey::LOOPBACK {
-            let count = self.by_address.get(&address).copied().unwrap_or(0);
-            if count as usize >= self.limits.connections_per_address_max {
+            let count = self.by_address.get(&address).copied().unwrap_or_default();
+            let is_full = count.all as usize >= self.limits.connections_per_address_max
+                || count.before_login as usize >= self.limits.before_login_per_address_max;
+            if is_full {
                 return Err(Refused::AddressFull);
             }
             self.take_pace(address, now_ms)?;
-            self.by_address.insert(address, count + 1);
+            let count = Count { all: count.all + 1, before_login: count.before_login + 1 };
+            self.by_address.insert(address, count);
         }
         self.total += 1;
         self.before_login += 1;
@@ -159,12 +173,33 @@ impl Admission {
 
     /// Connections now that count towards their address.
     pub(super) fn counted(&self) -> usize {
-        self.by_address.values().map(|count| *count as usize).sum()
+        self.by_address.values().map(|count| count.all as usize).sum()
     }
 
     /// Whether nobody can be let in until somebody leaves.
     pub(super) fn is_full(&self) -> bool {
-        self.total >= self.limits.connections_max || self.before_login >= self.limits.connections_before_login_max
+        self.total >= self.limits.connections_max || self.is_full_before_login()
+    }
+
+    /// Whether all places before the login are taken.
+    pub(super) fn is_full_before_login(&self) -> bool {
+        self.before_login >= self.limits.connections_before_login_max
+    }
+
+    /// Whether as many handshakes are under way as may be.
+    pub(super) fn is_full_of_handshakes(&self, handshakes: usize) -> bool {
+        handshakes >= self.limits.handshakes_max
+    }
+
+    /// Bytes behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.by_address.capacity() * (size_of::<(AddressKey, Count)>() + 1)
+            + self.paces.capacity() * (size_of::<(AddressKey, Pace)>() + 1)
+    }
+
+    /// Connections now that count towards their address and have not logged in.
+    pub(super) fn counted_before_login(&self) -> usize {
+        self.by_address.values().map(|count| count.before_login as usize).sum()
     }
 
     /// Connections now that have not logged in.
@@ -173,16 +208,19 @@ impl Admission {
     }
 
     /// A connection that was let in has logged in, or goes without.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self, address: AddressKey) {
         self.before_login = self.before_login.saturating_sub(1);
+        if let Some(count) = self.by_address.get_mut(&address) {
+            count.before_login = count.before_login.saturating_sub(1);
+        }
     }
 
     /// A connection that was let in has gone.
     pub(super) fn leave(&mut self, address: AddressKey) {
         self.total = self.total.saturating_sub(1);
         if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
+            count.all -= 1;
+            if count.all == 0 {
                 self.by_address.remove(&address);
             }
         }
@@ -201,7 +239,9 @@ mod tests {
         let limits = AdmissionLimits {
             connections_max,
             connections_before_login_max: usize::MAX,
+            handshakes_max: usize::MAX,
             connections_per_address_max: per_address,
+            before_login_per_address_max: usize::MAX,
             connects_per_address_per_minute_max: per_minute,
         };
         Admission::new(limits, Keyed(1, 2))
@@ -276,7 +316,9 @@ mod tests {
         let limits = AdmissionLimits {
             connections_max: 4,
             connections_before_login_max: 2,
+            handshakes_max: 1,
             connections_per_address_max: 4,
+            before_login_per_address_max: 1,
             connects_per_address_per_minute_max: 1_000,
         };
         let mut admission = Admission::new(limits, Keyed(1, 2));
@@ -284,8 +326,16 @@ mod tests {
         assert_eq!(admission.admit(home, 0), Ok(()));
         assert_eq!(admission.admit(home, 0), Ok(()));
         assert_eq!(admission.admit(home, 0), Err(Refused::Full));
-        admission.settle();
-        assert_eq!(admission.admit(home, 0), Ok(()));
+        admission.settle(home);
+        assert!(!admission.is_full_before_login());
+        // One address may not have them all, whatever it has besides.
+        let far = key("192.0.2.1");
+        assert_eq!(admission.admit(far, 0), Ok(()));
         assert_eq!((admission.total(), admission.before_login()), (3, 2));
+        admission.settle(home);
+        assert_eq!(admission.admit(far, 0), Err(Refused::AddressFull));
+        admission.settle(far);
+        assert_eq!(admission.admit(far, 0), Ok(()));
+        assert!(admission.is_full_of_handshakes(1) && !admission.is_full_of_handshakes(0));
     }
 }

@@ -124,6 +124,7 @@ impl Core {
     fn go_on_answering(&mut self, id: ConnId, gate: Gates, now: Now) {
         let Some(mut delayed) = self.take_delayed(id) else { return };
         self.answer(id, &mut delayed.out, &mut delayed.asks, now);
+        self.count_anew(id);
         self.set_gate(id, gate, false);
         self.go_on_reading(id, now);
     }

@@ -4,7 +4,7 @@
 //! tick of a busy server.
 
 use super::{Core, Timer};
-use crate::conn::{Conn, Gates, Partial, Phase};
+use crate::conn::{AddressKey, Conn, Flags, Gates, Partial, Phase};
 use crate::ids::ConnId;
 
 impl Core {
@@ -15,6 +15,8 @@ impl Core {
     /// The first thing that is wrong: a bug of the core.
     pub fn audit(&self) -> Result<(), String> {
         self.outboxes.audit()?;
+        self.audit_memory()?;
+        self.audit_waiting()?;
         for (id, conn) in self.conns.iter() {
             self.audit_conn(id, conn).map_err(|fault| format!("{id}: {fault}"))?;
         }
@@ -99,11 +101,13 @@ impl Core {
         let timers = |conn: &Conn| usize::from(conn.deadline_ms != 0) + usize::from(delayed(conn));
         let timers: usize = self.conns.iter().map(|(_, conn)| timers(conn)).sum();
         let hashes = self.conns.iter().filter(|(_, conn)| conn.gates.has(Gates::HASHING)).count();
+        let before_login = self.counted().filter(|conn| conn.flags.has(Flags::UNAUTHENTICATED)).count();
         let sums = [
             ("bytes of partial frames", self.partial_bytes, partial),
             ("timers", self.timers.len(), timers),
             ("admitted connections", self.admission.total(), self.conns.len()),
-            ("admitted connections by address", self.admission.counted(), self.counted()),
+            ("admitted connections by address", self.admission.counted(), self.counted().count()),
+            ("those before their login", self.admission.counted_before_login(), before_login),
         ];
         if let Some((what, counted, real)) = sums.into_iter().find(|(_, counted, real)| counted != real) {
             return Err(format!("{what}: counted {counted}, there are {real}"));
@@ -114,7 +118,7 @@ impl Core {
         Ok(())
     }
 
-    fn counted(&self) -> usize {
-        self.conns.iter().filter(|(_, conn)| conn.address != crate::conn::AddressKey::LOOPBACK).count()
+    fn counted(&self) -> impl Iterator<Item = &Conn> {
+        self.conns.iter().map(|(_, conn)| conn).filter(|conn| conn.address != AddressKey::LOOPBACK)
     }
 }

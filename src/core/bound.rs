@@ -2,6 +2,7 @@
 
 use super::components::frame_of;
 use super::input::Progress;
+use super::rates::{Caused, Waits};
 use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::clock::Now;
 use crate::conn::{Flags, Gates, Phase};
@@ -57,7 +58,8 @@ impl Core {
             None => self.store.begin(),
         }
         self.outboxes.begin();
-        let before = self.store.written();
+        let (before, errors) = (self.store.written(), self.metrics.stanza_errors);
+        let session = frame.sender.session();
         let mut dispatch = lend!(self, now, outcome);
         let done = match dispatch.frame(frame) {
             Done::Missed(_) if is_unreadable => {
@@ -69,6 +71,19 @@ impl Core {
             }
             done => done,
         };
+        let waits = match &done {
+            Done::Missed(_) => Some(Waits::Row),
+            Done::Hash(_) => Some(Waits::Hash),
+            Done::Held(_) | Done::Answered(_) | Done::Verdict(_) => None,
+        };
+        let (wrote, was_refused) = (self.store.written() > before, self.metrics.stanza_errors > errors);
+        self.charge(id, Caused { copies: self.outboxes.run_appends(), wrote, was_refused, waits });
+        if waits.is_none()
+            && let Some(session) = session
+            && let Some(to) = scan.head().attr(bytes, "to")
+        {
+            self.charge_recipient(id, session, &to, now);
+        }
         match done {
             Done::Held(ticket) => {
                 self.hold(id, ticket, before, now);
@@ -141,10 +156,13 @@ impl Core {
         let Some(Phase::Bound(bound)) = self.conns.get(id).map(|conn| &conn.phase) else { return };
         let session = bound.session;
         let Some(account) = self.directory.get(session).map(|session| session.jid.to_bare()) else { return };
-        let Some(online) = self.directory.online_mut(account.as_str()) else { return };
-        if let Some(replay) = online.replay.as_deref_mut().filter(|it| it.session == session && !it.has_left) {
+        let Some(mut online) = self.directory.online_mut(account.as_str()) else { return };
+        let replay = online.replay.as_deref_mut().filter(|it| it.session == session && !it.has_left).map(|replay| {
             replay.has_left = true;
-            let replay = *replay;
+            *replay
+        });
+        drop(online);
+        if let Some(replay) = replay {
             self.settle_delivered(account, replay, None);
             // Draining is the last step of a tick: what it wants of the store needs one more.
             self.wants_tick = true;
@@ -161,7 +179,7 @@ impl Core {
         match settle(&mut self.store, account.as_ref(), replay) {
             Ok(Ok(Settled::Whole)) => {
                 self.store.finish();
-                if let Some(online) = self.directory.online_mut(account.as_str()) {
+                if let Some(mut online) = self.directory.online_mut(account.as_str()) {
                     online.replay.take_if(|latest| **latest == replay);
                 }
             }

@@ -70,6 +70,7 @@ impl Core {
 
     fn joined(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
+        let counted = conn.phase.heap_bytes();
         let joined = match mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Joining(joining) => joining.into_joined(),
             other => {
@@ -79,9 +80,10 @@ impl Core {
         };
         let Some(joined) = joined else { return };
         let name = joined.name.clone();
-        conn.phase = Phase::Component(joined);
+        conn.phase = Phase::Component(Box::new(joined));
+        self.budget.behind_conns = self.budget.behind_conns + conn.phase.heap_bytes() - counted;
         conn.flags.set(Flags::UNAUTHENTICATED, false);
-        self.admission.settle();
+        self.admission.settle(conn.address);
         self.set_deadline(id, 0);
         self.outboxes.widen(id);
         self.domains.connect(&name, id);

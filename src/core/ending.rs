@@ -85,6 +85,7 @@ impl Core {
         self.take_delayed(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         self.hashes.forget(conn.address, id);
+        let counted = conn.phase.heap_bytes();
         let ns = match std::mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Bound(bound) => bound.ns,
             Phase::Negotiating(negotiating) => {
@@ -96,13 +97,12 @@ impl Core {
             Phase::Taken => None,
         };
         conn.phase = Phase::Closing { ns };
+        self.budget.behind_conns = self.budget.behind_conns + conn.phase.heap_bytes() - counted;
         self.component_left(id, now);
         self.outboxes.seal(id);
         self.drop_partial(id);
         self.set_deadline(id, now.mono_ms + LINGER_MS);
-        for gate in
-            [Gates::STARTTLS, Gates::PARKED, Gates::HASHING, Gates::DELAYED, Gates::HELD, Gates::PAUSED, Gates::PRESSED]
-        {
+        for gate in Gates::OF_A_STREAM {
             self.set_gate(id, gate, false);
         }
         if self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::HEADER)) {
@@ -194,12 +194,13 @@ impl Core {
     /// The driver has put TLS on the socket: until the handshake is complete no XML goes either way.
     pub fn handshaking(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
+            self.budget.handshakes += usize::from(!conn.flags.has(Flags::HANDSHAKING));
             conn.flags.set(Flags::HANDSHAKING, true);
         }
     }
 
     /// Ends a connection without a word.
-    fn cut(&mut self, id: ConnId, now: Now) {
+    pub(super) fn cut(&mut self, id: ConnId, now: Now) {
         self.begin_closing(id, now);
         self.shut(id);
         self.outboxes.discard(id);
@@ -220,8 +221,10 @@ impl Core {
         self.timers.set(Timer::Conn(id), conn.deadline_ms, 0);
         self.hashes.forget(conn.address, id);
         self.actions.retain(|action| action.conn() != id);
+        self.budget.behind_conns -= conn.phase.heap_bytes();
+        self.budget.handshakes -= usize::from(conn.flags.has(Flags::HANDSHAKING));
         if conn.flags.has(Flags::UNAUTHENTICATED) {
-            self.admission.settle();
+            self.admission.settle(conn.address);
         }
         self.admission.leave(conn.address);
     }
@@ -238,6 +241,8 @@ impl Core {
         self.effects.shrink_to(ACTIONS_KEPT_MAX);
         self.held_effects.shrink_to(ACTIONS_KEPT_MAX);
         self.delivered.shrink_to(ACTIONS_KEPT_MAX);
+        self.congested.shrink_to(ACTIONS_KEPT_MAX);
+        self.budget.shrink();
         self.out = Vec::new();
         self.asks = Vec::new();
         self.scan = Scan::default();

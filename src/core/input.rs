@@ -13,6 +13,8 @@ use super::Core;
 use crate::clock::Now;
 use crate::conn::{Flags, Gates, Partial, Phase};
 use crate::ids::ConnId;
+use crate::limits::GIVEN_WAY_SHARE;
+use crate::outbox::Standing;
 use crate::stream::Input;
 use crate::stream::error::StreamCondition;
 use crate::xml::{Expect, Scan, Step, StreamNs, XmlError};
@@ -32,6 +34,7 @@ impl Core {
     pub fn receive(&mut self, id: ConnId, bytes: &[u8], now: Now) {
         self.heard(id, now);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.purse.spend_bytes(bytes.len());
         match conn.partial.take() {
             Some(mut partial) => {
                 self.partial_bytes -= partial.heap_bytes();
@@ -80,9 +83,9 @@ impl Core {
         self.partial_bytes += partial.heap_bytes();
         conn.partial = Some(partial);
         if self.partial_bytes > self.settings.partial_bytes_max {
-            log::warn!("{id}: unfinished stanzas take {} bytes in all; its stream ends", self.partial_bytes);
-            self.drop_partial(id);
-            self.end_stream(id, StreamCondition::ResourceConstraint, None, now);
+            log::warn!("unfinished stanzas take {} bytes in all; the largest give way", self.partial_bytes);
+            let max = self.settings.partial_bytes_max;
+            self.shed_partials(self.partial_bytes - max + max / GIVEN_WAY_SHARE, 0, now);
         }
     }
 
@@ -102,16 +105,25 @@ impl Core {
             if conn.gates.has(Gates::CLOSED) {
                 return bytes.len();
             }
-            if conn.phase.carries_stanzas() && conn.gates.is_open() && self.is_tick_full() {
-                self.pause(id);
-                scan.restart();
-                return at;
+            if conn.phase.carries_stanzas() && conn.gates.is_open() {
+                // A component speaks for many, and has no rate.
+                let owes = conn.purse.is_empty() && matches!(conn.phase, Phase::Bound(_));
+                if self.is_tick_full() {
+                    self.pause(id);
+                } else if owes {
+                    self.slow_down(id, now);
+                }
+            }
+            let standing = self.outboxes.standing(id);
+            if standing == Standing::Congested && self.is_bound(id) && self.wants_read(id) {
+                self.congest(id);
             }
             // Whose outbox overflowed is about to end: what it would be told now is lost.
-            if !conn.gates.is_open() || self.outboxes.is_overflown(id) {
+            if !self.wants_read(id) || standing == Standing::Overflown {
                 scan.restart();
                 return at;
             }
+            let Some(conn) = self.conns.get(id) else { return bytes.len() };
             let expect = if conn.flags.has(Flags::HEADER) { Expect::Header } else { Expect::Frames };
             let (ns, limits) = match &conn.phase {
                 Phase::Negotiating(negotiating) => (negotiating.automaton.ns(), &self.settings.xml_before_login),

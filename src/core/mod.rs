@@ -24,7 +24,9 @@ mod domains;
 mod ending;
 mod hashing;
 mod input;
+mod memory;
 mod negotiate;
+mod rates;
 mod register;
 mod silence;
 mod waiting;
@@ -32,6 +34,7 @@ mod waiting;
 pub use admission::{AdmissionLimits, Refused};
 pub use domains::Domains;
 pub use hashing::HashTask;
+pub use memory::{DriverMemory, MemoryUse, Strain};
 pub use waiting::{StoreAccounts, TICK_BYTES_MAX};
 
 use crate::action::Action;
@@ -45,6 +48,7 @@ use crate::im::last::Goodbyes;
 use crate::jid::Jid;
 use crate::metrics::Metrics;
 use crate::outbox::{OutboxLimits, Outboxes};
+use crate::purse::{Purse, Rates};
 use crate::random::Random;
 use crate::reactor::timers::Timers;
 use crate::sasl::{HashOutcome, Throttle, VerifierCache};
@@ -104,6 +108,12 @@ pub struct Settings {
     pub ping_timeout_ms: u64,
     /// Bytes of unfinished frames of all connections.
     pub partial_bytes_max: usize,
+    /// Bytes of memory of the whole process.
+    pub memory_max: usize,
+    /// Those of them that the database's cache takes.
+    pub store_cache_bytes: usize,
+    /// What one session may send in a second.
+    pub rates: Rates,
     /// Sessions of one account.
     pub resources_per_account_max: usize,
     /// What is kept for accounts and sessions.
@@ -157,6 +167,12 @@ pub struct Core {
     binding: BTreeMap<FetchId, (ConnId, negotiate::Wanted)>,
     /// Connections whose stanzas wait for the next tick, in turn.
     paused: VecDeque<ConnId>,
+    /// Connections that do not read, and are not read meanwhile.
+    congested: Vec<ConnId>,
+    /// Connections that have sent more than they may.
+    slowed: rates::Slowed,
+    recipients: rates::Recipients,
+    budget: memory::Budget,
     resuming: BTreeMap<ConnId, FetchId>,
     /// Answers before login that wait for a commit: what for, and whose.
     held: BTreeSet<(Ticket, ConnId)>,
@@ -198,7 +214,7 @@ impl Core {
     /// salts of accounts that do not exist.
     pub fn new(settings: Settings, domains: Domains, fake_secret: [u8; 32], mut random: Random) -> Self {
         let mut keys = || (random.next_u64(), random.next_u64());
-        let (directory_keys, admission_keys) = (keys(), keys());
+        let (directory_keys, admission_keys, recipient_keys) = (keys(), keys(), keys());
         let mut about = settings.about.clone();
         random.fill(&mut about.key);
         Self {
@@ -216,6 +232,10 @@ impl Core {
             parked: BTreeMap::new(),
             binding: BTreeMap::new(),
             paused: VecDeque::new(),
+            congested: Vec::new(),
+            slowed: rates::Slowed::new(),
+            recipients: rates::Recipients::new(recipient_keys),
+            budget: memory::Budget::default(),
             resuming: BTreeMap::new(),
             held: BTreeSet::new(),
             fill_ins: BTreeMap::new(),
@@ -260,6 +280,7 @@ impl Core {
             waiting_hash: None,
             registering: Registering::default(),
             ticket: Ticket::NONE,
+            counted: 0,
         };
         let mut flags = Flags::default();
         flags.set(Flags::DIRECT, direct);
@@ -269,8 +290,11 @@ impl Core {
     /// Lets a connection in, if there is room for it.
     fn admit(&mut self, peer: IpAddr, phase: Phase, mut flags: Flags, now: Now) -> Result<ConnId, Refused> {
         let address = AddressKey::of(peer);
-        let admitted =
-            if self.is_shutting_down { Err(Refused::ShuttingDown) } else { self.admission.admit(address, now.mono_ms) };
+        let admitted = match () {
+            () if self.is_shutting_down => Err(Refused::ShuttingDown),
+            () if self.is_full() => Err(Refused::Full),
+            () => self.admission.admit(address, now.mono_ms),
+        };
         if let Err(refused) = admitted {
             self.metrics.refused += 1;
             return Err(refused);
@@ -285,10 +309,12 @@ impl Core {
             flags,
             deadline_ms,
             address,
-            heard_s: 0,
+            heard_slot: 0,
+            purse: Purse::default(),
         });
         self.timers.set(Timer::Conn(id), 0, deadline_ms);
         self.outboxes.open(id);
+        self.welcome(id);
         self.metrics.accepted += 1;
         Ok(id)
     }
@@ -297,6 +323,7 @@ impl Core {
     pub fn secured(&mut self, id: ConnId, info: TlsInfo, now: Now) {
         self.metrics.handshakes += 1;
         if let Some(conn) = self.conns.get_mut(id) {
+            self.budget.handshakes -= usize::from(conn.flags.has(Flags::HANDSHAKING));
             conn.flags.set(Flags::HANDSHAKING, false);
         }
         // A step that needs no row cannot park.
@@ -306,6 +333,8 @@ impl Core {
     /// The outbox has been written out to the last byte.
     pub fn drained(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
+        // It is read again in the next tick.
+        self.wants_tick |= conn.gates.has(Gates::CONGESTED);
         if conn.flags.has(Flags::TELL_DRAINED) {
             let is_bound = matches!(conn.phase, Phase::Bound(_));
             if is_bound && self.outboxes.has_held(id) {
@@ -338,6 +367,7 @@ impl Core {
                 Timer::Delayed(id) => self.delay_is_over(id, now),
             }
         }
+        self.speed_up(now);
         self.expire_answers(now);
         self.write_goodbyes(now);
         for id in self.outboxes.overdue(now.mono_ms) {
@@ -352,7 +382,8 @@ impl Core {
             return Some(0);
         }
         let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);
-        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms(), goodbyes];
+        let slowed = self.speed_up_at_ms();
+        let held = [self.outboxes.next_deadline_ms(), self.answers_deadline_ms(), goodbyes, slowed];
         [self.timers.next_ms(), self.store.retry_at_ms()].into_iter().chain(held).flatten().min()
     }
 
@@ -361,13 +392,22 @@ impl Core {
         &mut self.outboxes
     }
 
-    /// Closes the streams of those who did not read what they were sent: to be called in the tick,
-    /// before the actions are taken.
+    /// Closes the streams of those who did not read what they were sent, and sees to it that memory suffices:
+    /// to be called in the tick, before the actions are taken.
     pub fn close_overflown(&mut self, now: Now) {
+        self.end_overflown(now);
+        self.relieve(now);
+    }
+
+    pub(super) fn end_overflown(&mut self, now: Now) {
         while let Some(id) = self.outboxes.next_overflown() {
             self.metrics.slow_readers += 1;
             log::debug!("{id}: does not read; its outbox is full");
-            self.end_stream(id, crate::stream::error::StreamCondition::ResourceConstraint, None, now);
+            if self.outboxes.is_broken(id) {
+                self.break_off(id, now);
+            } else {
+                self.end_stream(id, crate::stream::error::StreamCondition::ResourceConstraint, None, now);
+            }
         }
     }
 
@@ -419,6 +459,7 @@ impl Core {
             ("frames_parked", self.parked.len()),
             ("heap_bytes", self.heap_bytes()),
         ];
+        let sizes = sizes.into_iter().chain(self.memory_counters());
         counters.extend(sizes.map(|(name, value)| (name.to_owned(), value as u64)));
         let logins = self.throttle.totals();
         counters.insert("logins".into(), logins.good);
@@ -436,7 +477,11 @@ impl Core {
 
     /// Whether there is no place left: who comes now does better to wait in the kernel's queue.
     pub fn is_full(&self) -> bool {
-        self.admission.is_full()
+        self.admission.is_full() || self.is_full_of_newcomers() || self.strain() > Strain::Calm
+    }
+
+    fn is_full_of_newcomers(&self) -> bool {
+        self.admission.is_full_before_login() || self.admission.is_full_of_handshakes(self.budget.handshakes)
     }
 
     /// One more than the highest slot that a connection has.

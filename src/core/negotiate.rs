@@ -4,6 +4,7 @@
 //! leaves nothing behind. What it then says and asks for is carried out by `answering`.
 
 use super::input::Progress;
+use super::memory::Strain;
 use super::waiting::FillIn;
 use super::{Core, HashTask, StoreAccounts};
 use crate::action::Action;
@@ -88,6 +89,7 @@ impl Core {
         asks.clear();
         self.out = out;
         self.asks = asks;
+        self.count_anew(id);
         progress
     }
 
@@ -275,13 +277,15 @@ impl Core {
                 }
             }
         }
-        if self.directory.resources(account.bare()).count() >= self.settings.resources_per_account_max {
+        let is_full = self.directory.resources(account.bare()).count() >= self.settings.resources_per_account_max;
+        if is_full || self.strain() >= Strain::Scarce {
             return Err(BindRefusal::ResourceConstraint);
         }
         Ok(jid)
     }
 
     fn begin_session(&mut self, id: ConnId, session: SessionId, now: Now) {
+        let counted = self.conns.get(id).map_or(0, |conn| conn.phase.heap_bytes());
         let stream = self.conns.get_mut(id).and_then(|conn| match mem::replace(&mut conn.phase, Phase::Taken) {
             Phase::Negotiating(negotiating) if negotiating.automaton.is_bound() => negotiating.automaton.into_bound(),
             other => {
@@ -295,8 +299,9 @@ impl Core {
             return;
         };
         conn.flags.set(Flags::UNAUTHENTICATED, false);
-        self.admission.settle();
+        self.admission.settle(conn.address);
         conn.phase = Phase::Bound(Bound { session, ns, lang, version_1 });
+        self.budget.behind_conns = self.budget.behind_conns + conn.phase.heap_bytes() - counted;
         self.watch(id, now);
         self.metrics.bound += 1;
         log::debug!("{id}: bound {jid}");

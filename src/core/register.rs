@@ -39,6 +39,11 @@ impl Registrations {
         }
     }
 
+    /// Bytes behind them, about: a B-tree's nodes are at least half full.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.len() * size_of::<(AddressKey, (u64, u32))>() * 3 / 2
+    }
+
     fn count(&mut self, address: AddressKey, now_ms: u64) {
         if self.0.len() >= REGISTRATION_ADDRESSES_MAX {
             self.0.retain(|_, (since_ms, _)| now_ms < *since_ms + HOUR_MS);
@@ -193,6 +198,7 @@ impl Core {
                 if let Some(Phase::Negotiating(negotiating)) = self.conns.get_mut(id).map(|conn| &mut conn.phase) {
                     negotiating.registering.invitation = Some(token.clone());
                 }
+                self.count_anew(id);
             }
         }
     }

@@ -4,28 +4,32 @@
 //! bound ──ping_after──▶ nothing read? ──▶ <ping/> ──ping_timeout──▶ still nothing? ──▶ connection-timeout
 //! ```
 //!
-//! A read only notes the second; the timer looks when it goes off. So a busy connection costs no timer, and
+//! A read only notes the time; the timer looks when it goes off. So a busy connection costs no timer, and
 //! an idle one wakes the loop once in `ping_after`.
 
 use super::Core;
 use crate::clock::Now;
 use crate::conn::{Flags, Phase};
 use crate::ids::ConnId;
+use crate::limits::SLOT_MS;
+use crate::purse::{Purse, slot};
 use crate::stream::error::StreamCondition;
 use crate::xml::Writer;
 
 impl Core {
-    /// Something has been read: whatever it is, the peer is there.
+    /// Something has been read: whatever it is, the peer is there, and its purse is filled up.
     pub(super) fn heard(&mut self, id: ConnId, now: Now) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.heard_s = seconds(now);
+            Self::refill(conn, &self.settings.rates, slot(now));
             conn.flags.set(Flags::PINGED, false);
         }
     }
 
     /// A session begins: from now on its silence is watched.
     pub(super) fn watch(&mut self, id: ConnId, now: Now) {
-        self.heard(id, now);
+        if let Some(conn) = self.conns.get_mut(id) {
+            (conn.heard_slot, conn.purse) = (slot(now), Purse::full(&self.settings.rates));
+        }
         let after_ms = self.settings.ping_after_ms;
         self.set_deadline(id, if after_ms == 0 { 0 } else { now.mono_ms + after_ms });
     }
@@ -42,7 +46,8 @@ impl Core {
         }
         // What is not read for a reason of ours is no silence of the peer's.
         let is_read = conn.gates.is_open();
-        let heard_ms = u64::from(conn.heard_s) * 1000;
+        // To the slot's end: silence is never made longer than it is.
+        let heard_ms = u64::from(conn.heard_slot.saturating_add(1)) * SLOT_MS;
         if !is_read || now.mono_ms < heard_ms + after_ms {
             let again_ms = if is_read { heard_ms + after_ms } else { now.mono_ms + after_ms };
             return self.set_deadline(id, again_ms.max(now.mono_ms + 1));
@@ -60,9 +65,4 @@ impl Core {
         }
         self.set_deadline(id, now.mono_ms + timeout_ms);
     }
-}
-
-/// The second, on the tick's clock, rounded up so that silence is never made longer than it is.
-fn seconds(now: Now) -> u32 {
-    u32::try_from(now.mono_ms.div_ceil(1000)).unwrap_or(u32::MAX)
 }

@@ -135,6 +135,7 @@ impl Core {
 
     /// Goes on with what waited for the next tick, in turn.
     pub fn go_on(&mut self, now: Now) {
+        self.decongest(now);
         for _ in 0..self.paused.len() {
             if self.is_tick_full() {
                 break;

@@ -214,7 +214,7 @@ impl Dispatch<'_> {
 
     fn remember_directed(&mut self, sender: SessionId, to: JidRef<'_>) -> Result<(), Stop> {
         let max = self.columns.bounds.directed_max;
-        let Some(session) = self.columns.directory.get_mut(sender) else { return Ok(()) };
+        let Some(mut session) = self.columns.directory.get_mut(sender) else { return Ok(()) };
         let list = &mut session.directed.get_or_insert_default().0;
         if list.iter().any(|jid| jid.as_str() == to.as_str()) {
             return Ok(());
@@ -227,7 +227,7 @@ impl Dispatch<'_> {
     }
 
     fn forget_directed(&mut self, sender: SessionId, to: JidRef<'_>) {
-        let Some(session) = self.columns.directory.get_mut(sender) else { return };
+        let Some(mut session) = self.columns.directory.get_mut(sender) else { return };
         if let Some(Directed(list)) = session.directed.as_deref_mut() {
             list.retain(|jid| jid.as_str() != to.as_str());
             if list.is_empty() {

@@ -152,7 +152,7 @@ impl Dispatch<'_> {
             self.columns.send(id, |out| motd::write(jid.as_ref(), text, out));
         }
         let motd = motd.map(|(number, _)| *number);
-        let Some(online) = self.columns.directory.online_mut(jid.bare()) else { return };
+        let Some(mut online) = self.columns.directory.online_mut(jid.bare()) else { return };
         let left = known.and_then(|known| known.up_to);
         let waiting = owed.messages.iter().filter(|message| left.is_none_or(|left| message.number > left));
         let up_to = waiting.clone().map(|message| message.number).max();
@@ -168,6 +168,7 @@ impl Dispatch<'_> {
             Some(_) => {}
             None => online.replay = Some(Box::new(Replay { session: id, up_to, motd, has_left: false })),
         }
+        drop(online);
         self.columns.effects.push(Effect::TellDrained { session: id });
         for message in waiting {
             self.columns.send(id, |out| delay::write(&message.stanza, jid.domainpart(), message.unix_ms, out));
@@ -203,7 +204,7 @@ impl Dispatch<'_> {
         self.went(id, UNAVAILABLE);
         if let Some(session) = self.columns.directory.get(id) {
             let bare = session.jid.to_bare();
-            if let Some(online) = self.columns.directory.online_mut(bare.as_str())
+            if let Some(mut online) = self.columns.directory.online_mut(bare.as_str())
                 && online.replay.as_ref().is_some_and(|replay| replay.session == id && !replay.has_left)
             {
                 // What was on its way may not have arrived: it waits again.
@@ -216,9 +217,10 @@ impl Dispatch<'_> {
     /// Tells all who knew that the resource was there; `presence` is what they hear.
     fn went(&mut self, id: SessionId, presence: Presence<'_>) {
         let was_available = self.columns.directory.set_unavailable(id);
-        let Some(session) = self.columns.directory.get_mut(id) else { return };
+        let Some(mut session) = self.columns.directory.get_mut(id) else { return };
         let directed = session.directed.take();
         let (jid, is_anonymous) = (session.jid.clone(), session.flags.has(SessionFlags::ANONYMOUS));
+        drop(session);
         if was_available && !is_anonymous {
             self.note_goodbye(&jid, presence);
         }

@@ -180,11 +180,12 @@ impl Columns<'_> {
     pub fn end_directed(&mut self, account: &str, blocked: &Blocked) {
         let ids: Vec<SessionId> = self.directory.resources(account).map(|(id, _)| id).collect();
         for id in ids {
-            let Some(session) = self.directory.get_mut(id) else { continue };
+            let Some(mut session) = self.directory.get_mut(id) else { continue };
             let Some(Directed(list)) = session.directed.as_deref_mut() else { continue };
             let targets: Vec<Jid> =
                 list.extract_if(.., |jid| jid.bare() != account && blocked.matches(jid.as_ref())).collect();
             let from = session.jid.clone();
+            drop(session);
             for target in targets {
                 self.send_goodbye(from.as_ref(), target.as_ref());
             }

@@ -25,6 +25,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 use std::hash::Hasher as _;
+use std::ops::{Deref, DerefMut};
 
 /// Where stanzas for a JID go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +158,55 @@ pub struct Directory {
     payloads: Payloads,
     /// Bytes behind what all accounts see elsewhere.
     seen_bytes: usize,
+    /// Bytes behind sessions, names and accounts.
+    behind_bytes: usize,
+}
+
+/// A row that is lent to be changed: what it holds is counted anew when it comes back.
+#[derive(Debug)]
+pub struct Lent<'a, T: Weighed> {
+    row: &'a mut T,
+    before: usize,
+    sum: &'a mut usize,
+}
+
+/// What says how much memory is behind it.
+pub trait Weighed {
+    /// Bytes behind it.
+    fn heap_bytes(&self) -> usize;
+}
+
+impl<'a, T: Weighed> Lent<'a, T> {
+    fn new(row: &'a mut T, sum: &'a mut usize) -> Self {
+        let before = row.heap_bytes();
+        Self { row, before, sum }
+    }
+}
+
+impl<T: Weighed> Deref for Lent<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.row
+    }
+}
+
+impl<T: Weighed> DerefMut for Lent<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.row
+    }
+}
+
+impl<T: Weighed> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        *self.sum = (*self.sum + self.row.heap_bytes()).saturating_sub(self.before);
+    }
+}
+
+impl Weighed for Session {
+    fn heap_bytes(&self) -> usize {
+        Self::heap_bytes(self)
+    }
 }
 
 impl Directory {
@@ -169,6 +219,7 @@ impl Directory {
             keys,
             payloads: Payloads::new(keys),
             seen_bytes: 0,
+            behind_bytes: 0,
         }
     }
 
@@ -192,8 +243,8 @@ impl Directory {
     }
 
     /// The session to change, unless it has ended. Its JID and list link must stay as they are.
-    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.sessions.get_mut(id)
+    pub fn get_mut(&mut self, id: SessionId) -> Option<Lent<'_, Session>> {
+        Some(Lent::new(self.sessions.get_mut(id)?, &mut self.behind_bytes))
     }
 
     /// How many sessions there are.
@@ -217,9 +268,10 @@ impl Directory {
     }
 
     /// The account to change, if it has a session here.
-    pub fn online_mut(&mut self, bare: &str) -> Option<&mut Online> {
+    pub fn online_mut(&mut self, bare: &str) -> Option<Lent<'_, Online>> {
         let name = self.name(bare)?;
-        self.names.get_mut(name as usize)?.online.as_deref_mut()
+        let online = self.names.get_mut(name as usize)?.online.as_deref_mut()?;
+        Some(Lent::new(online, &mut self.behind_bytes))
     }
 
     /// The sessions of one account, newest first.
@@ -262,7 +314,7 @@ impl Directory {
             return;
         }
         let name = self.use_name(contact);
-        let Some(online) = self.online_mut(bare) else { return };
+        let Some(mut online) = self.online_mut(bare) else { return };
         let mut edges = std::mem::take(&mut online.edges).into_vec();
         let at = edges.binary_search_by_key(&name, |edge| edge.name());
         let mut unused = 0;
@@ -281,6 +333,7 @@ impl Directory {
             (Err(_), false) => unused = 1,
         }
         online.edges = edges.into_boxed_slice();
+        drop(online);
         for _ in 0..unused {
             self.disuse_name(name);
         }
@@ -302,13 +355,13 @@ impl Directory {
         let ids: Vec<SessionId> =
             self.resources(account).filter(|(_, session)| session.is_available()).map(|(id, _)| id).collect();
         for id in ids {
-            let directed = self.sessions.get_mut(id).and_then(|session| session.directed.take());
+            let directed = self.get_mut(id).and_then(|mut session| session.directed.take());
             let Some(Directed(mut list)) = directed.map(|directed| *directed) else { continue };
             list.retain(|target| {
                 let told = self.find(target.as_ref()).and_then(|told| self.get(told));
                 target.as_ref().bare() != contact || told.is_some_and(|told| !told.is_available())
             });
-            if let Some(session) = self.sessions.get_mut(id).filter(|_| !list.is_empty()) {
+            if let Some(mut session) = self.get_mut(id).filter(|_| !list.is_empty()) {
                 session.directed = Some(Box::new(Directed(list)));
             }
         }
@@ -329,10 +382,12 @@ impl Directory {
 
     /// Keeps what a session broadcasts; true if it was not available before.
     pub fn set_available(&mut self, id: SessionId, priority: i8, presence: Presence<'_>) -> bool {
-        let Some(session) = self.sessions.get_mut(id) else { return false };
+        if self.sessions.get(id).is_none() {
+            return false;
+        }
         let payload = self.payloads.keep(presence.payload);
         let available = Available { priority, id: presence.id.map(Into::into), payload };
-        let old = session.presence.replace(Box::new(available));
+        let old = self.get_mut(id).and_then(|mut session| session.presence.replace(Box::new(available)));
         let was_available = old.is_some();
         self.release(old);
         !was_available
@@ -340,7 +395,7 @@ impl Directory {
 
     /// The session has said goodbye; true if it was available.
     pub fn set_unavailable(&mut self, id: SessionId) -> bool {
-        let old = self.sessions.get_mut(id).and_then(|session| session.presence.take());
+        let old = self.get_mut(id).and_then(|mut session| session.presence.take());
         let was_available = old.is_some();
         self.release(old);
         was_available
@@ -380,6 +435,7 @@ impl Directory {
         }
         // A slab of 2^30 names would be more memory than there is.
         let at = self.names.insert(Name { text: bare.into(), uses: 1, online: None }) as u32;
+        self.behind_bytes += bare.len();
         let (keys, names) = (self.keys, &self.names);
         self.index.insert_unique(hash(keys, bare), at, |at| hash_of(keys, names, *at));
         at
@@ -392,6 +448,7 @@ impl Directory {
             return;
         }
         let hash = hash(self.keys, &name.text);
+        self.behind_bytes -= name.text.len();
         self.names.remove(at as usize);
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == at) {
             entry.remove();
@@ -408,8 +465,10 @@ impl Directory {
         if self.online(&bare).is_none() {
             self.come_online(&bare, loaded);
         }
-        let id = self.sessions.insert(Session::new(jid, conn, flags));
-        let next = self.online_mut(&bare).and_then(|online| online.first.replace(id));
+        let session = Session::new(jid, conn, flags);
+        self.behind_bytes += session.heap_bytes();
+        let id = self.sessions.insert(session);
+        let next = self.online_mut(&bare).and_then(|mut online| online.first.replace(id));
         if let Some(session) = self.sessions.get_mut(id) {
             session.next = next;
         }
@@ -424,14 +483,10 @@ impl Directory {
         edges.sort_unstable_by_key(|edge| edge.name());
         let name = self.use_name(bare);
         if let Some(name) = self.names.get_mut(name as usize) {
-            name.online = Some(Box::new(Online {
-                first: None,
-                edges: edges.into_boxed_slice(),
-                blocked,
-                avatar,
-                replay: None,
-                seen: None,
-            }));
+            let online =
+                Online { first: None, edges: edges.into_boxed_slice(), blocked, avatar, replay: None, seen: None };
+            self.behind_bytes += online.heap_bytes();
+            name.online = Some(Box::new(online));
         }
     }
 
@@ -439,6 +494,7 @@ impl Directory {
         let Some(name) = self.name(bare) else { return };
         let Some(online) = self.names.get_mut(name as usize).and_then(|name| name.online.take()) else { return };
         self.seen_bytes -= online.seen.as_ref().map_or(0, |seen| seen.bytes());
+        self.behind_bytes -= online.heap_bytes();
         for edge in &online.edges {
             self.disuse_name(edge.name());
         }
@@ -449,10 +505,11 @@ impl Directory {
     pub fn remove(&mut self, id: SessionId) -> Option<Session> {
         self.set_unavailable(id);
         let session = self.sessions.remove(id)?;
+        self.behind_bytes -= session.heap_bytes();
         let bare = session.jid.as_ref().bare();
         let first = self.online(bare).and_then(|online| online.first);
         if first == Some(id) {
-            if let Some(online) = self.online_mut(bare) {
+            if let Some(mut online) = self.online_mut(bare) {
                 online.first = session.next;
             }
             if session.next.is_none() {
@@ -476,25 +533,49 @@ impl Directory {
         }
     }
 
-    /// Bytes behind the directory: rows, JIDs, contacts, table.
-    pub fn heap_bytes(&self) -> usize {
-        let behind: usize = self.sessions.iter().map(|(_, session)| session.heap_bytes()).sum();
+    /// Bytes of memory that go with a session: its own, and its account's shared among the account's sessions.
+    pub fn weight(&self, session: &Session) -> usize {
+        let bare = session.jid.bare();
+        let account = self.online(bare).map_or(0, |online| {
+            let texts = online.edges.iter().filter_map(|edge| self.names.get(edge.name() as usize));
+            let alone = texts.filter(|name| name.uses == 1).map(|name| name.text.len() + size_of::<Name>());
+            online.heap_bytes() + alone.sum::<usize>()
+        });
+        session.heap_bytes() + account / self.resources(bare).count().max(1)
+    }
+
+    /// Whether the sum of bytes is what counting says; for [`crate::core::Core::audit`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn audit(&self) -> Result<(), String> {
+        let sessions: usize = self.sessions.iter().map(|(_, session)| session.heap_bytes()).sum();
         let names =
             self.names.iter().map(|(_, name)| name.text.len() + name.online.as_ref().map_or(0, |o| o.heap_bytes()));
+        match sessions + names.sum::<usize>() {
+            behind if behind == self.behind_bytes => Ok(()),
+            behind => Err(format!("the directory holds {behind} bytes, counted are {}", self.behind_bytes)),
+        }
+    }
+
+    /// Bytes behind the directory: rows, JIDs, contacts, table.
+    pub fn heap_bytes(&self) -> usize {
         self.sessions.heap_bytes()
-            + behind
+            + self.behind_bytes
             + self.payloads.heap_bytes()
-            + names.sum::<usize>()
             + self.names.capacity() * (size_of::<Name>() + size_of::<usize>())
             + self.index.capacity() * (size_of::<u32>() + 1)
     }
 }
 
-impl Online {
+impl Weighed for Online {
     fn heap_bytes(&self) -> usize {
         let blocked = self.blocked.as_ref().map_or(0, |blocked| size_of::<Blocked>() + blocked.heap_bytes());
         let seen = self.seen.as_ref().map_or(0, |seen| seen.heap_bytes());
-        size_of::<Self>() + size_of_val(&*self.edges) + seen + blocked + self.avatar.as_ref().map_or(0, |_| 20)
+        let replay = self.replay.as_ref().map_or(0, |_| size_of::<Replay>());
+        let avatar = self.avatar.as_ref().map_or(0, |_| 20);
+        size_of::<Self>() + size_of_val(&*self.edges) + seen + blocked + replay + avatar
     }
 }
 

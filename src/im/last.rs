@@ -30,6 +30,8 @@ pub struct Last {
 #[derive(Debug, Default)]
 pub struct Goodbyes {
     seen: BTreeMap<Jid, Last>,
+    /// Bytes behind those.
+    bytes: usize,
     /// When they are to be written; 0 if there are none.
     pub due_ms: u64,
 }
@@ -43,7 +45,7 @@ impl Goodbyes {
         if status.len() > LAST_STATUS_BYTES_MAX {
             status.clear();
         }
-        self.seen.insert(account, Last { unix_s, status });
+        self.keep(account, Last { unix_s, status });
         if self.due_ms == 0 {
             self.due_ms = now_ms + LAST_WRITE_MS;
         }
@@ -60,8 +62,9 @@ impl Goodbyes {
     /// [`StoreFull`]: some are left.
     pub fn write(&mut self, store: &mut Store) -> Result<(), StoreFull> {
         while let Some((account, last)) = self.seen.pop_first() {
+            self.bytes -= bytes_of(&account, &last);
             if let Err(full) = store.put(key(account.as_ref()).as_bytes(), &encode(&last)) {
-                self.seen.insert(account, last);
+                self.keep(account, last);
                 return Err(full);
             }
         }
@@ -71,10 +74,26 @@ impl Goodbyes {
 
     /// An account is no more.
     pub fn forget(&mut self, account: &Jid) {
-        self.seen.remove(account);
+        if let Some(last) = self.seen.remove(account) {
+            self.bytes -= bytes_of(account, &last);
+        }
         if self.seen.is_empty() {
             self.due_ms = 0;
         }
+    }
+
+    fn keep(&mut self, account: Jid, last: Last) {
+        self.bytes += bytes_of(&account, &last);
+        // The key that is there already stays; it has the same length.
+        let key_bytes = size_of::<Jid>() + account.heap_bytes();
+        if let Some(old) = self.seen.insert(account, last) {
+            self.bytes -= key_bytes + size_of::<Last>() + old.status.len();
+        }
+    }
+
+    /// Bytes behind them.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many wait.
@@ -86,6 +105,10 @@ impl Goodbyes {
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
+}
+
+fn bytes_of(account: &Jid, last: &Last) -> usize {
+    size_of::<Jid>() + account.heap_bytes() + size_of::<Last>() + last.status.len()
 }
 
 fn key(account: JidRef<'_>) -> Key {

@@ -87,9 +87,18 @@ impl Server {
             return;
         }
         self.accept_control(now);
+        self.make_place(now);
         let mut budget = ACCEPTS_PER_TICK_MAX;
         for at in 0..self.listeners.len() {
             self.accept_at(at, &mut budget, now);
+        }
+    }
+
+    /// Where somebody waits for a place that another has had for too long.
+    fn make_place(&mut self, now: Now) {
+        self.place_at_ms = None;
+        if self.core.is_full() && self.listeners.iter().any(|listener| listener.is_ready) {
+            self.place_at_ms = self.core.make_place(now);
         }
     }
 
@@ -157,7 +166,7 @@ impl Server {
         let transport = Transport::Plain(socket);
         // The first edges come with the registration; a client that speaks first is heard at once.
         let flags = flag::READABLE | flag::WRITABLE;
-        let link = Link { id, transport, flags, ending: Ending::Open, pending: Vec::new() };
+        let link = Link { id, transport, flags, ending: Ending::Open, pending: Vec::new(), counted: 0 };
         if let Some(row) = self.links.get_mut(slot) {
             *row = Some(link);
         }

@@ -68,6 +68,11 @@ impl Control {
         self.is_ready
     }
 
+    /// Bytes of memory behind its callers.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.callers.iter().map(|(_, caller)| caller.line.capacity() + caller.answer.capacity()).sum()
+    }
+
     fn next_deadline_ms(&self) -> Option<u64> {
         self.callers.iter().map(|(_, caller)| caller.deadline_ms).min()
     }

@@ -59,6 +59,8 @@ pub(super) struct Link {
     pub(super) ending: Ending,
     /// Ciphertext that the kernel has not taken yet.
     pub(super) pending: Vec<u8>,
+    /// The bytes of memory that it was last counted with.
+    pub(super) counted: u32,
 }
 
 /// What reading brought.
@@ -99,6 +101,11 @@ impl Buffers {
         Self { cipher: vec![0; READ_CHUNK_BYTES], plain: Vec::new(), sealed: Vec::new() }
     }
 
+    /// Bytes of memory behind them.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.cipher.capacity() + self.plain.capacity() + self.sealed.capacity()
+    }
+
     /// Gives back what a large read or write has left.
     pub(super) fn shrink(&mut self) {
         self.plain = Vec::new();
@@ -107,6 +114,11 @@ impl Buffers {
 }
 
 impl Link {
+    /// Bytes of memory behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.transport.heap_bytes() + self.pending.capacity()
+    }
+
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }

@@ -20,6 +20,7 @@ mod backup;
 mod control;
 mod hasher;
 mod link;
+mod memory;
 mod reads;
 mod room;
 mod serve;
@@ -27,7 +28,7 @@ mod signals;
 mod writes;
 
 pub use room::{forget_start, settle_process};
-pub use serve::{Parts, ServeError, settings, start};
+pub use serve::{Bound, Parts, ServeError, bind, settings, start, start_on};
 
 use crate::action::Action;
 use crate::clock::{Clock, Now};
@@ -41,6 +42,7 @@ use accept::{Acceptor, Listener};
 use control::Control;
 use hasher::Hasher;
 use link::{Buffers, Ending, Link, flag};
+use memory::Memory;
 use mio::{Events, Poll, Waker};
 use room::Room;
 use signals::Signals;
@@ -84,6 +86,11 @@ pub struct Server {
     links: Vec<Option<Link>>,
     listeners: Vec<Listener>,
     accept_again_at_ms: u64,
+    /// When somebody who has not logged in gives up a place that others wait for.
+    place_at_ms: Option<u64>,
+    /// Bytes behind all links.
+    transport_bytes: usize,
+    memory: Memory,
     ready_bound: VecDeque<ConnId>,
     ready_other: VecDeque<ConnId>,
     write_queue: VecDeque<ConnId>,
@@ -170,6 +177,7 @@ impl Server {
         self.core.expire(now);
         self.expire_control(now);
         self.core.go_on(now);
+        self.tell_memory(now);
         self.core.close_overflown(now);
         self.act(now);
         self.submit(now);
@@ -202,7 +210,8 @@ impl Server {
         let accept = self.accept_waits().then_some(self.accept_again_at_ms);
         let deadlines =
             [self.core.next_deadline_ms(), self.control_deadline_ms(), accept, self.shutdown_at_ms, self.room.due_ms()];
-        let next = deadlines.into_iter().flatten().min()?;
+        let deadlines = deadlines.into_iter().chain([self.place_at_ms, self.look_at_memory_ms()]);
+        let next = deadlines.flatten().min()?;
         Some(next.saturating_sub(now.mono_ms))
     }
 
@@ -335,6 +344,7 @@ impl Server {
         if let Some(link) = self.link(id) {
             link.set(flag::GATE_SHUT, false);
         }
+        self.count_link(id);
         self.queue_read(id);
         Ok(())
     }
@@ -361,14 +371,17 @@ impl Server {
         let _flushed = link.flush_pending();
         link.ending = Ending::Gone;
         link.transport = Transport::Closed;
+        link.pending = Vec::new();
+        self.count_link(id);
         self.closed.push(id);
     }
 
     fn free(&mut self, now: Now) {
         while let Some(id) = self.closed.pop() {
             self.core.free(id, now);
-            if let Some(link) = self.links.get_mut(id.slot() as usize) {
-                *link = None;
+            if let Some(row) = self.links.get_mut(id.slot() as usize) {
+                self.transport_bytes -= row.as_ref().map_or(0, |link| link.counted as usize);
+                *row = None;
             }
         }
     }

@@ -5,7 +5,9 @@ use super::{Link, Server};
 use crate::clock::Now;
 use crate::ids::ConnId;
 
-pub(super) use crate::limits::{HANDSHAKE_STEPS_PER_TICK_MAX, READS_PER_CONN_MAX, READS_PER_TICK_MAX};
+pub(super) use crate::limits::{
+    HANDSHAKE_STEPS_BUSY_MAX, HANDSHAKE_STEPS_PER_TICK_MAX, READS_PER_CONN_MAX, READS_PER_TICK_MAX,
+};
 
 impl Server {
     /// Puts a connection on its ready queue if there may be something to read and it may be read.
@@ -30,7 +32,9 @@ impl Server {
             let Some(id) = self.ready_bound.pop_front() else { break };
             self.read_conn(id, now);
         }
-        let other = self.ready_other.len().min(HANDSHAKE_STEPS_PER_TICK_MAX);
+        // Each of these may cost a handshake's arithmetic: a smaller share where sessions have something to say.
+        let steps_max = if bound == 0 { HANDSHAKE_STEPS_PER_TICK_MAX } else { HANDSHAKE_STEPS_BUSY_MAX };
+        let other = self.ready_other.len().min(steps_max);
         for _ in 0..other {
             let Some(id) = self.ready_other.pop_front() else { break };
             self.read_conn(id, now);
@@ -87,6 +91,7 @@ impl Server {
             }
         };
         self.buffers = buffers;
+        self.count_link(id);
         more
     }
 

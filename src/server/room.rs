@@ -91,10 +91,15 @@ impl Server {
 }
 
 /// Makes the process a server's own, before it starts: one arena for all threads, large blocks apart, as many descriptors as
-/// the system allows. For the program; a host that embeds the server decides for itself.
+/// the system allows, no privileges by way of another program. For the program; a host that embeds the server decides for
+/// itself.
 pub fn settle_process() {
     crate::sys::settle_allocator();
     raise_descriptor_limit();
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        log::warn!("the system does not rule out new privileges: {error}");
+    }
 }
 
 /// Gives back what only the start needed: the memory of what was read, and pages of the code that read it.

@@ -4,6 +4,7 @@ use super::accept::{Acceptor, Listener, SocketFile};
 use super::control::Control;
 use super::hasher::Hasher;
 use super::link::Buffers;
+use super::memory::Memory;
 use super::room::{self, Room};
 use super::signals::Signals;
 use super::{Handle, Reload, Server};
@@ -12,6 +13,7 @@ use crate::config::{Config, DomainConfig, Limits, ListenerKind, SaslMechanism, S
 use crate::core::{AdmissionLimits, Core, Domains, Settings};
 use crate::im::columns::Bounds;
 use crate::outbox::OutboxLimits;
+use crate::purse::Rates;
 use crate::random::Random;
 use crate::reactor::listen::{ListenError, ListenUnixError, listen, listen_unix};
 use crate::reactor::token::Source;
@@ -100,12 +102,21 @@ impl From<io::Error> for ServeError {
 /// # Errors
 ///
 /// [`ServeError`], whose text says what to change.
-pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
+pub fn start(config: &Config, parts: Parts) -> Result<Server, ServeError> {
+    start_on(bind(config)?, config, parts)
+}
+
+/// Builds a server on ports that are open already.
+///
+/// # Errors
+///
+/// [`ServeError`], whose text says what to change.
+pub fn start_on(bound: Bound, config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
     let mut random = Random::system();
     let fake_secret = fake_secret(&mut *parts.engine, &mut random).map_err(ServeError::Store)?;
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
-    let listeners = open_listeners(config, &poll)?;
+    let listeners = watch(bound, &poll)?;
     let mut settings = settings(config);
     settings.admission.connections_max = room::connections_max(settings.admission.connections_max);
     let tls = parts.tls.map(Arc::new);
@@ -133,6 +144,9 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
         links: Vec::new(),
         listeners,
         accept_again_at_ms: 0,
+        place_at_ms: None,
+        transport_bytes: 0,
+        memory: Memory::default(),
         ready_bound: VecDeque::new(),
         ready_other: VecDeque::new(),
         write_queue: VecDeque::new(),
@@ -154,12 +168,32 @@ pub fn start(config: &Config, mut parts: Parts) -> Result<Server, ServeError> {
     })
 }
 
-/// Opens every address. One of the defaults may be missing where the machine has no IPv6.
-fn open_listeners(config: &Config, poll: &Poll) -> Result<Vec<Listener>, ServeError> {
+/// Ports that are open, and on which nobody is let in yet.
+#[derive(Debug)]
+pub struct Bound(Vec<Listener>);
+
+fn watch(Bound(mut listeners): Bound, poll: &Poll) -> io::Result<Vec<Listener>> {
+    for (at, listener) in listeners.iter_mut().enumerate() {
+        let token = Source::Listener(at).token();
+        match &mut listener.socket {
+            Acceptor::Tcp(socket, _) => poll.registry().register(socket, token, Interest::READABLE)?,
+            Acceptor::Unix(socket, _) => poll.registry().register(socket, token, Interest::READABLE)?,
+        }
+    }
+    Ok(listeners)
+}
+
+/// Opens every address, for [`start_on`]: a program that gives up its privileges opens them before. One of the
+/// defaults may be missing where the machine has no IPv6.
+///
+/// # Errors
+///
+/// [`ServeError`]: an address cannot be opened.
+pub fn bind(config: &Config) -> Result<Bound, ServeError> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         for &address in &listener.addresses {
-            let mut socket = match listen(address) {
+            let socket = match listen(address) {
                 Ok(socket) => socket,
                 Err(error) if error.is_family_missing() && !listener.all_must_open => {
                     log::warn!("{address}: this machine has no IPv6; IPv4 goes on");
@@ -167,23 +201,19 @@ fn open_listeners(config: &Config, poll: &Poll) -> Result<Vec<Listener>, ServeEr
                 }
                 Err(error) => return Err(ServeError::Listen(error)),
             };
-            let at = listeners.len();
-            poll.registry().register(&mut socket, Source::Listener(at).token(), Interest::READABLE)?;
             let address = socket.local_addr()?;
             let socket = Acceptor::Tcp(socket, address);
             listeners.push(Listener { socket, kind: listener.kind, is_ready: true });
         }
     }
     for SocketConfig { path, mode } in &config.component_sockets {
-        let mut socket = listen_unix(path, *mode).map_err(ServeError::ListenUnix)?;
+        let socket = listen_unix(path, *mode).map_err(ServeError::ListenUnix)?;
         // From here on the file is ours to remove.
         let file = SocketFile(path.clone());
-        let at = listeners.len();
-        poll.registry().register(&mut socket, Source::Listener(at).token(), Interest::READABLE)?;
         let socket = Acceptor::Unix(socket, file);
         listeners.push(Listener { socket, kind: ListenerKind::Component, is_ready: true });
     }
-    Ok(listeners)
+    Ok(Bound(listeners))
 }
 
 /// The secret behind the salts of accounts that do not exist: made once, kept with the accounts, so
@@ -210,7 +240,9 @@ pub fn settings(config: &Config) -> Settings {
         admission: AdmissionLimits {
             connections_max: limits.connections as usize,
             connections_before_login_max: limits.connections_before_login as usize,
+            handshakes_max: limits.handshakes as usize,
             connections_per_address_max: limits.connections_per_address as usize,
+            before_login_per_address_max: limits.connections_before_login_per_address as usize,
             connects_per_address_per_minute_max: limits.connects_per_address_per_minute,
         },
         outbox: OutboxLimits {
@@ -228,6 +260,9 @@ pub fn settings(config: &Config) -> Settings {
         ping_after_ms: u64::from(limits.ping_after_s) * 1000,
         ping_timeout_ms: u64::from(limits.ping_timeout_s) * 1000,
         partial_bytes_max: bytes(limits.partial_stanza_bytes_total),
+        memory_max: bytes(limits.memory_max),
+        store_cache_bytes: bytes(config.storage.cache_bytes),
+        rates: Rates::new(limits.session_bytes_per_s, limits.session_stanzas_per_s),
         resources_per_account_max: limits.resources_per_account as usize,
         bounds: Bounds::from(limits),
         about: about(config),

@@ -109,6 +109,7 @@ impl Server {
             }
         };
         self.buffers = buffers;
+        self.count_link(id);
         turn
     }
 

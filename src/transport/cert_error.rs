@@ -56,6 +56,13 @@ pub enum CertError {
         /// The file.
         path: PathBuf,
     },
+    /// Every user of the machine may use the private key.
+    KeyForAll {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The private key is of a kind that cannot be used.
     BadKey {
         /// The file.
@@ -157,6 +164,7 @@ impl CertError {
             | Self::Unreadable { path, .. }
             | Self::NoKey { path }
             | Self::EncryptedKey { path }
+            | Self::KeyForAll { path, .. }
             | Self::BadKey { path, .. }
             | Self::WeakKey { path, .. }
             | Self::KeyMismatch { key: path, .. }
@@ -183,6 +191,7 @@ impl CertError {
             Self::EncryptedKey { .. } => {
                 "write it without one: openssl pkey -in KEY -out KEY.plain, and protect the file: chmod 600"
             }
+            Self::KeyForAll { .. } => "run chmod 600 on it, and get a new key if somebody may have read it",
             Self::BadKey { .. } => "use ECDSA P-256, or RSA of 2048 bits or more",
             Self::WeakKey { .. } => "get a certificate for an ECDSA P-256 key, or RSA of 2048 bits or more",
             Self::KeyMismatch { .. } => {
@@ -212,6 +221,9 @@ impl fmt::Display for CertError {
             Self::Unreadable { what, .. } => write!(f, "not a usable X.509 certificate: {what}"),
             Self::NoKey { .. } => f.write_str("no private key in it"),
             Self::EncryptedKey { .. } => f.write_str("the private key needs a passphrase"),
+            Self::KeyForAll { mode, .. } => {
+                write!(f, "mode {mode:03o} lets every user of this machine at the private key")
+            }
             Self::BadKey { what, .. } => write!(f, "a private key that cannot be used: {what}"),
             Self::WeakKey { bits, .. } => write!(f, "an RSA key of {bits} bits, which is too short"),
             Self::KeyMismatch { certificate, .. } => {
@@ -287,7 +299,11 @@ impl fmt::Display for CertWarning {
                 write!(f, "{}: not valid before {from}; check it, and this machine's clock", path.display())
             }
             Self::KeyMode { path, mode } => {
-                write!(f, "{}: mode {mode:03o} lets others read the private key; run chmod 600 on it", path.display())
+                write!(
+                    f,
+                    "{}: mode {mode:03o} lets its group at the private key; if that is not meant, run chmod 600 on it",
+                    path.display()
+                )
             }
             Self::WeakSignature { path } => {
                 write!(f, "{}: signed with MD5 or SHA-1; clients may refuse it: get a new one", path.display())

@@ -145,7 +145,7 @@ pub(super) fn load_pair(
     let leaf = chain.first().cloned().unwrap_or_else(|| CertificateDer::from(Vec::new()));
     check_leaf(domain, &leaf, certificate, unix_s, &mut warnings)?;
     let key_der = load_key(key)?;
-    warn_of_mode(key, &mut warnings);
+    judge_mode(key, &mut warnings)?;
     let signing = provider.key_provider.load_private_key(key_der);
     let signing = signing.map_err(|error| CertError::BadKey { path: key.into(), what: error.to_string() })?;
     let certified = CertifiedKey::new(chain, signing);
@@ -257,16 +257,23 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertError> {
 }
 
 #[cfg(unix)]
-fn warn_of_mode(path: &Path, warnings: &mut Vec<CertWarning>) {
+fn judge_mode(path: &Path, warnings: &mut Vec<CertWarning>) -> Result<(), CertError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o077 != 0 {
-        warnings.push(CertWarning::KeyMode { path: path.into(), mode: mode & 0o777 });
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode()) & 0o777;
+    // A group may be the one that exists for such keys; everybody is nobody's group.
+    if mode & 0o007 != 0 {
+        return Err(CertError::KeyForAll { path: path.into(), mode });
     }
+    if mode & 0o070 != 0 {
+        warnings.push(CertWarning::KeyMode { path: path.into(), mode });
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]
-fn warn_of_mode(_path: &Path, _warnings: &mut Vec<CertWarning>) {}
+fn judge_mode(_path: &Path, _warnings: &mut Vec<CertWarning>) -> Result<(), CertError> {
+    Ok(())
+}
 
 /// Writes a file beside the one wanted and renames it: readers see the old one or the new one.
 fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertError> {

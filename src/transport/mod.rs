@@ -27,7 +27,7 @@ mod tls_settings;
 mod tls_states;
 mod x509;
 
-pub use certs::CertError;
+pub use certs::{CertError, CertWarning};
 pub use client::{ChainFault, ClientTrust};
 pub use socket::Socket;
 pub use tls::{Tls, TlsEvent};

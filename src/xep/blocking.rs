@@ -52,7 +52,7 @@ fn list(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) -
     }
     let blocked = blocks::get(columns.store, request.to)?;
     write_list("blocklist", blocked.iter(), out);
-    if let Some(session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
+    if let Some(mut session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
         session.flags.set(SessionFlags::BLOCK_LIST, true);
     }
     Ok(Outcome::Handled)
@@ -157,7 +157,7 @@ fn partners(entries: &Blocked, account: JidRef<'_>, columns: &Columns<'_>) -> Ve
 
 /// Routing looks at what is in memory.
 fn remember(account: JidRef<'_>, columns: &mut Columns<'_>, blocked: Blocked) {
-    if let Some(online) = columns.directory.online_mut(account.bare()) {
+    if let Some(mut online) = columns.directory.online_mut(account.bare()) {
         online.blocked = (!blocked.is_empty()).then(|| Box::new(blocked));
     }
 }

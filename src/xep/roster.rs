@@ -71,7 +71,7 @@ fn get(request: &IqRequest<'_>, columns: &mut Columns<'_>, out: &mut Vec<u8>) ->
 
 /// From now on it gets pushes (§2.2).
 fn note_interest(request: &IqRequest<'_>, columns: &mut Columns<'_>, is_versioned: bool) {
-    if let Some(session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
+    if let Some(mut session) = request.sender.session().and_then(|id| columns.directory.get_mut(id)) {
         session.flags.set(SessionFlags::INTERESTED, true);
         session.flags.set(SessionFlags::VERSIONED, is_versioned);
     }

@@ -59,7 +59,7 @@ fn set(request: &IqRequest<'_>, columns: &mut Columns<'_>) -> Result<(), Stop> {
     card.write(columns.bounds.vcard_bytes_max, &mut kept).map_err(|_| TOO_LONG)?;
     let photo = photo_hash(card)?;
     vcard::set(columns.store, request.to, &kept, photo)?;
-    if let Some(online) = columns.directory.online_mut(request.to.bare()) {
+    if let Some(mut online) = columns.directory.online_mut(request.to.bare()) {
         // Presence that is sent from now on carries it (XEP-0153 §3.1: the client sends one).
         online.avatar = photo.map(Box::new);
     }

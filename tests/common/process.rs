@@ -29,7 +29,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
-        let mut child = folder.command(&[]).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::start_as(folder.command(&[]))
+    }
+
+    /// One that may have so many descriptors: a shell sets the limit and becomes it.
+    pub(crate) fn start_limited(folder: &Folder, descriptors: u32) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let words = format!("ulimit -n {descriptors}; exec \"$0\"");
+        shell.args(["-c", &words, env!("CARGO_BIN_EXE_stonechat")]).current_dir(&folder.0).env_remove("RUST_LOG");
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::start_as(shell)
+    }
+
+    fn start_as(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         while !greeting.lines().last().is_some_and(|line| line.starts_with("Ready.")) {

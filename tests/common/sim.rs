@@ -29,6 +29,7 @@ use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
 use stonechat::port::rows::Import;
 use stonechat::port::{Source as _, prosody};
+use stonechat::purse::Rates;
 use stonechat::random::Random;
 use stonechat::sasl::{Credentials, Mechanism, ScramHash, ScramKeys, derive};
 use stonechat::storage::{Engine, Memory, Request, offline, serve};
@@ -113,6 +114,8 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) resources_max: usize,
     pub(crate) negotiation_timeout_ms: u64,
+    /// Changes bounds that nothing above names.
+    pub(crate) tune: fn(&mut Settings),
 }
 
 impl Default for Setup {
@@ -138,6 +141,7 @@ impl Default for Setup {
             seed: 0x5222,
             resources_max: 4,
             negotiation_timeout_ms: 30_000,
+            tune: |_| {},
         }
     }
 }
@@ -192,6 +196,8 @@ pub(crate) fn settings() -> Settings {
         admission: AdmissionLimits {
             connections_max: 2000,
             connections_before_login_max: 2000,
+            handshakes_max: 2000,
+            before_login_per_address_max: 2000,
             connections_per_address_max: 2000,
             connects_per_address_per_minute_max: 1000,
         },
@@ -205,6 +211,9 @@ pub(crate) fn settings() -> Settings {
         xml: xml(64 * 1024, 4096),
         negotiation_timeout_ms: 30_000,
         partial_bytes_max: 1024 * 1024,
+        memory_max: 64 * 1024 * 1024,
+        store_cache_bytes: 0,
+        rates: Rates::new(0, 0),
         resources_per_account_max: 4,
         bounds: Bounds { directed_max: 8, roster_bytes_max: ROSTER_BYTES_MAX, ..Bounds::default() },
         registrations_per_hour: 3,
@@ -263,6 +272,7 @@ impl Sim {
         settings.bounds.offline_messages_max = setup.offline_messages;
         settings.about.admins.clone_from(&setup.admins);
         settings.about.contacts.clone_from(&setup.contacts);
+        (setup.tune)(&mut settings);
         let core = Core::new(settings, domains, [3; 32], Random::seeded(setup.seed));
         let mut engine: Box<dyn Engine> = Box::new(Memory::default());
         fill(&mut *engine, setup);

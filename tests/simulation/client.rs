@@ -326,7 +326,8 @@ impl Client {
                 }
             }
             ("iq", Wait::Registered) => {
-                self.has_registered |= text.contains("type='result'");
+                // Not the answer to what it sent ahead.
+                self.has_registered |= text.contains("type='result'") && text.contains(" id='reg'");
                 self.registers = false;
                 self.log_in(rng);
             }

@@ -27,6 +27,7 @@ use stonechat::im::columns::Bounds;
 use stonechat::im::{accounts, roster};
 use stonechat::jid::Jid;
 use stonechat::outbox::OutboxLimits;
+use stonechat::purse::Rates;
 use stonechat::random::Random;
 use stonechat::sasl::{HashOutcome, ScramHash};
 use stonechat::storage::{Engine as _, Faults, Faulty, Memory, Request, offline, serve};
@@ -61,6 +62,12 @@ pub(crate) struct Outcome {
     pub(crate) promises: usize,
     /// Of the simulated clock.
     pub(crate) simulated_ms: u64,
+    /// Times that a session was slowed down.
+    pub(crate) slowed: u64,
+    /// Who gave way because memory was short.
+    pub(crate) shed: u64,
+    /// Most that was ever counted.
+    pub(crate) memory: usize,
     /// Of all that the clients have heard: the same seed must give the same.
     pub(crate) digest: u64,
 }
@@ -84,6 +91,7 @@ pub(crate) struct World {
     is_down: bool,
     /// Ticks in a row that left something to do at once.
     overdue: usize,
+    memory_max: usize,
     /// How often a client misbehaves by itself, in a million ticks.
     unrest: usize,
     /// What clients were promised: serial, account, how often asked, the last that was confirmed.
@@ -95,11 +103,13 @@ pub(crate) struct World {
 }
 
 /// Bounds that a small run meets.
-fn tight() -> Settings {
+fn tight(memory_max: usize) -> Settings {
     Settings {
         admission: AdmissionLimits {
             connections_max: 14,
             connections_before_login_max: 14,
+            handshakes_max: 4,
+            before_login_per_address_max: 5,
             connections_per_address_max: 6,
             connects_per_address_per_minute_max: 10_000_000,
         },
@@ -111,6 +121,8 @@ fn tight() -> Settings {
         },
         negotiation_timeout_ms: 20_000,
         partial_bytes_max: 24 * 1024,
+        memory_max,
+        rates: Rates::new(4_000, 200),
         resources_per_account_max: 3,
         bounds: Bounds { directed_max: 3, offline_messages_max: 12, requests_max: 4, ..Bounds::default() },
         registrations_per_hour: 1_000,
@@ -129,10 +141,15 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let unrest = rng.pick(&[100, 1000, 8000]);
+        // Plenty, or so little that somebody has to go.
+        let room = [64 * 1024 * 1024, 160_000, 100_000, 60_000][(seed % 4) as usize];
         let registration = Registration::Open;
         let setup = Setup { anonymous: true, tls_required: !rng.often(200), registration, ..Setup::default() };
         let policy = policy("localhost", &setup);
         let domains = Domains::new(vec![policy.clone()], None);
+        let empty = Core::new(tight(usize::MAX), Domains::new(Vec::new(), None), [3; 32], Random::seeded(seed));
+        // Seven eighths are where it begins to matter.
+        let memory_max = empty.memory().all() / 7 * 8 + room;
         let faults = Faults::none();
         let mut engine = Faulty::new(Memory::default(), faults.clone());
         for user in ["anna", "ben", "cleo", "dora"] {
@@ -140,7 +157,7 @@ impl World {
         }
         add_account_with(&mut engine, "old@localhost", "secret", &[ScramHash::Sha1]);
         Self {
-            core: Core::new(tight(), domains, [3; 32], Random::seeded(seed)),
+            core: Core::new(tight(memory_max), domains, [3; 32], Random::seeded(seed)),
             engine,
             faults,
             rng,
@@ -155,6 +172,7 @@ impl World {
             next_serial: 0,
             is_down: false,
             overdue: 0,
+            memory_max,
             unrest,
             promises: BTreeMap::new(),
             registered: BTreeSet::new(),
@@ -189,6 +207,8 @@ impl World {
         self.outcome.parked += metrics.parked;
         self.outcome.slow_readers += metrics.slow_readers;
         self.outcome.refused += metrics.refused;
+        self.outcome.slowed += metrics.slowed;
+        self.outcome.shed += metrics.shed_before_login + metrics.shed_partial + metrics.shed_sessions;
         self.outcome.commits_failed += self.core.counters()["commits_failed"];
     }
 
@@ -211,7 +231,7 @@ impl World {
         self.freed.clear();
         self.overdue = 0;
         let domains = Domains::new(vec![self.policy.clone()], None);
-        self.core = Core::new(tight(), domains, [3; 32], Random::seeded(self.rng.next()));
+        self.core = Core::new(tight(self.memory_max), domains, [3; 32], Random::seeded(self.rng.next()));
         self.check_promises()
     }
 
@@ -449,7 +469,7 @@ impl World {
     /// The invariants of every tick.
     fn check(&mut self) -> Result<(), String> {
         self.core.audit()?;
-        let limits = tight();
+        let limits = tight(self.memory_max);
         let counted = [
             ("bytes of outboxes", self.core.outboxes().total_bytes(), 2 * limits.outbox.total_bytes_max),
             ("connections", self.core.connections(), limits.admission.connections_max),
@@ -457,6 +477,11 @@ impl World {
         ];
         if let Some((what, found, max)) = counted.into_iter().find(|(_, found, max)| found > max) {
             return Err(format!("{what}: {found}, at most {max}"));
+        }
+        let memory = self.core.memory().all();
+        self.outcome.memory = self.outcome.memory.max(memory);
+        if memory > self.memory_max {
+            return Err(format!("{memory} bytes of {} are held: {:?}", self.memory_max, self.core.memory()));
         }
         if self.core.connections() != self.links.len() {
             return Err(format!("{} connections, {} sockets", self.core.connections(), self.links.len()));

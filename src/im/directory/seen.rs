@@ -8,7 +8,7 @@
 //! It goes with the account's last session. What is past the bounds is not remembered: who saw it keeps seeing it until
 //! the next presence.
 
-use super::Directory;
+use super::{Directory, Weighed as _};
 use crate::jid::JidRef;
 use crate::limits::{SEEN_BYTES_MAX, SEEN_TOTAL_BYTES_MAX};
 
@@ -51,7 +51,7 @@ impl Directory {
     pub fn see(&mut self, to: JidRef<'_>, from: JidRef<'_>) {
         let entry = entry(to, from);
         let (bytes, is_full) = (entry.bytes(to.bare()), self.seen_bytes >= SEEN_TOTAL_BYTES_MAX);
-        let Some(online) = self.online_mut(to.bare()) else { return };
+        let Some(mut online) = self.online_mut(to.bare()) else { return };
         let seen = online.seen.get_or_insert_default();
         let Err(at) = seen.entries.binary_search(&entry) else { return };
         if is_full || seen.bytes + bytes > SEEN_BYTES_MAX {
@@ -59,12 +59,13 @@ impl Directory {
         }
         seen.entries.insert(at, entry);
         seen.bytes += bytes;
+        drop(online);
         self.seen_bytes += bytes;
     }
 
     /// `to` has been told that `from` is gone.
     pub fn lose(&mut self, to: JidRef<'_>, from: JidRef<'_>) {
-        let Some(online) = self.online_mut(to.bare()) else { return };
+        let Some(mut online) = self.online_mut(to.bare()) else { return };
         let Some(seen) = online.seen.as_deref_mut() else { return };
         let Ok(at) = seen.entries.binary_search(&entry(to, from)) else { return };
         let bytes = seen.entries.remove(at).bytes(to.bare());
@@ -72,6 +73,7 @@ impl Directory {
         if seen.entries.is_empty() {
             online.seen = None;
         }
+        drop(online);
         self.seen_bytes -= bytes;
     }
 
@@ -80,6 +82,7 @@ impl Directory {
         let mut lost = Vec::new();
         for (_, name) in &mut self.names {
             let Some(online) = name.online.as_deref_mut() else { continue };
+            let before = online.heap_bytes();
             let Some(seen) = online.seen.as_deref_mut() else { continue };
             let is_of = |entry: &mut Entry| JidRef::of_prepared(&entry.from).domainpart() == domain;
             for entry in seen.entries.extract_if(.., is_of) {
@@ -95,6 +98,7 @@ impl Directory {
             if seen.entries.is_empty() {
                 online.seen = None;
             }
+            self.behind_bytes = self.behind_bytes + online.heap_bytes() - before;
         }
         lost
     }
