@@ -285,7 +285,7 @@ impl Client {
         match (name, self.wait) {
             ("features" | "mechanisms", Wait::Features) => match (self.is_secure, self.is_logged_in) {
                 (false, _) => self.start_tls(rng),
-                (true, false) if self.dialect == Dialect::Rfc6120 && rng.often(60) => self.register(rng),
+                (true, false) if text.contains("iq-register") && rng.often(60) => self.register(rng),
                 (true, false) => self.log_in(rng),
                 (true, true) if self.is_ahead => self.wait = Wait::Bind,
                 (true, true) => self.bind(rng),
@@ -311,7 +311,7 @@ impl Client {
                 self.password_is_right |= rng.often(700);
                 self.log_in(rng);
             }
-            ("iq", Wait::Login | Wait::Bind) if text.contains("type='result'") => {
+            ("iq", Wait::Login | Wait::Bind | Wait::Registered) if text.contains("type='result'") => {
                 let jid = match text.split_once("<jid>") {
                     Some((_, rest)) => rest.split('<').next().unwrap_or_default().to_owned(),
                     None => {
@@ -325,9 +325,9 @@ impl Client {
                     self.say("<presence/>", rng);
                 }
             }
-            ("iq", Wait::Registered) => {
-                // Not the answer to what it sent ahead.
-                self.has_registered |= text.contains("type='result'") && text.contains(" id='reg'");
+            // Not the answer to what it sent ahead.
+            ("iq", Wait::Registered) if text.contains(" id='reg'") => {
+                self.has_registered |= text.contains("type='result'");
                 self.registers = false;
                 self.log_in(rng);
             }
