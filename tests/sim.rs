@@ -66,7 +66,7 @@ fn a_seed_is_a_run() {
 /// A run that meets nothing shows nothing.
 #[test]
 fn the_runs_go_everywhere() {
-    let outcomes: Vec<Outcome> = SEEDS.iter().take(4).map(|seed| run(*seed)).collect();
+    let outcomes: Vec<Outcome> = SEEDS.iter().take(6).map(|seed| run(*seed)).collect();
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     assert!(sum(|one| one.sessions) > 20, "{outcomes:?}");
     assert!(sum(|one| one.messages as u64) > 100, "{outcomes:?}");
