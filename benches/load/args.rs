@@ -8,6 +8,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::echo::Kind;
 use crate::plan::{Dialect, Mechanism};
+use crate::scenario::targets;
 
 /// `--help`.
 pub(crate) const HELP: &str = "\
@@ -28,21 +29,26 @@ Scenarios (all of them when none is named):
     mixed        a day of a chat service in a minute: logins, away, chat, presence, lost connections
     slow         sessions that do not read, among others that talk
     reconnect    all sessions cut at once: time until all are back, latency of the untouched
+    growth       memory, a message and a presence among few sessions and among many
     exhaust      more connections than the server has descriptors (only with a server started here)
 
 What is measured:
     --quick                  everything small: under a minute
     --budgets                the budgets only, as a table; exit code 1 when one is missed
+    --targets                what is aimed at, as a table: medians of several rounds, each beside its
+                             limit of the same round; with scenarios named, only their figures
+    --rounds N               rounds of --targets (default: 5)
     --dialect NAME           rfc6120, xep0035, direct or plain; may be repeated (default: all;
                              quick: rfc6120 and xep0035)
     --mechanism NAME         PLAIN, SCRAM-SHA-1, SCRAM-SHA-256 or EXTERNAL; may be
                              repeated (default: all, where it matters; quick: PLAIN and SCRAM-SHA-256)
     --sessions N             sessions of idle and of the budgets (default: 10000; quick: 500); repeated, idle
-                             looks at each number while they become more
+                             looks at each number while they become more, and growth at the least and
+                             the most (default: a tenth of N, and nearly twice N)
     --contacts N             mutual contacts of each of these sessions' accounts, all of them in the crowd
                              (default: 20)
     --concurrency N          connections that log in at the same time (default: 50)
-    --seconds N              length of each measurement (default: 5; quick: 0.3)
+    --seconds N              length of each measurement (default: 5; targets: 2; quick: 0.3)
     --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
                              first and the last combination)
     --window N               messages under way for each pair; may be repeated (default: 1 and 10)
@@ -77,11 +83,12 @@ pub(crate) enum Scenario {
     Mixed,
     Slow,
     Reconnect,
+    Growth,
     Exhaust,
 }
 
 impl Scenario {
-    const ALL: [(&'static str, Self); 12] = [
+    const ALL: [(&'static str, Self); 13] = [
         ("idle", Self::Idle),
         ("login", Self::Login),
         ("storm", Self::Storm),
@@ -93,6 +100,7 @@ impl Scenario {
         ("mixed", Self::Mixed),
         ("slow", Self::Slow),
         ("reconnect", Self::Reconnect),
+        ("growth", Self::Growth),
         ("exhaust", Self::Exhaust),
     ];
 }
@@ -104,10 +112,14 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) clear_passwords: bool,
     pub(crate) budgets: bool,
+    pub(crate) targets: bool,
+    pub(crate) rounds: u32,
     pub(crate) dialects: Vec<Dialect>,
     pub(crate) mechanisms: Vec<Mechanism>,
     /// Ascending.
     pub(crate) sessions: Vec<u32>,
+    /// Few and many.
+    pub(crate) growth: [u32; 2],
     pub(crate) contacts: u32,
     pub(crate) concurrency: u32,
     /// Length of each measurement.
@@ -153,6 +165,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             }
             Long("quick") => options.quick = true,
             Long("budgets") => options.budgets = true,
+            Long("targets") => options.targets = true,
+            Long("rounds") => options.rounds = parser.value()?.parse::<u32>()?.clamp(1, 1000),
             Long("dialect") => {
                 let names = Dialect::XMPP.map(|dialect| (dialect.name(), dialect));
                 options.dialects.push(pick(&parser.value()?.string()?, &names)?);
@@ -188,7 +202,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
         options.sessions.push(if quick { 500 } else { 10_000 });
     }
     options.sessions.sort_unstable();
-    options.measure_ms = (seconds.unwrap_or(if quick { 0.3 } else { 5.0 }) * 1000.0) as u64;
+    options.growth = match options.sessions[..] {
+        [least, .., most] => [least, most],
+        // 1,000 and 19,000 of 10,000.
+        [count] => [(count / 10).max(1), count.saturating_mul(19) / 10],
+        [] => [1, 1],
+    };
+    options.measure_ms = (seconds.unwrap_or(default_seconds(&options)) * 1000.0) as u64;
     options.accounts = accounts.unwrap_or(if quick { 20 } else { 200 });
     fill(&mut options);
     let options = Box::new(options);
@@ -198,15 +218,27 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     })
 }
 
+/// Length of a measurement when nobody says it.
+fn default_seconds(options: &Options) -> f64 {
+    match (options.quick, options.targets) {
+        (true, _) => 0.3,
+        (false, true) => 2.0,
+        (false, false) => 5.0,
+    }
+}
+
 fn empty() -> Options {
     Options {
         scenarios: Vec::new(),
         quick: false,
         clear_passwords: false,
         budgets: false,
+        targets: false,
+        rounds: 5,
         dialects: Vec::new(),
         mechanisms: Vec::new(),
         sessions: Vec::new(),
+        growth: [0; 2],
         contacts: 20,
         concurrency: 50,
         measure_ms: 0,
@@ -233,7 +265,8 @@ fn fill(options: &mut Options) {
             list.extend_from_slice(all);
         }
     }
-    or(&mut options.scenarios, &Scenario::ALL.map(|(_, scenario)| scenario));
+    let all = Scenario::ALL.map(|(_, scenario)| scenario);
+    or(&mut options.scenarios, if options.targets { &targets::SCENARIOS } else { &all });
     let quick = options.quick && !options.budgets;
     or(&mut options.dialects, if quick { &Dialect::XMPP[..2] } else { &Dialect::XMPP });
     let two = [Mechanism::Plain, Mechanism::ScramSha256];

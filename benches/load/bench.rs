@@ -25,8 +25,9 @@ const PHASE_S: u64 = 300;
 /// Above this share of one core the generator, not the server, may set the pace.
 const GENERATOR_BUSY: f64 = 0.9;
 
-/// Descriptors that server and generator need for other things than sessions.
-const SPARE_DESCRIPTORS: u32 = 64;
+/// Descriptors that server and generator need for other things than the sessions that are counted: files, and the
+/// pairs that talk beside them.
+const SPARE_DESCRIPTORS: u32 = 200;
 
 /// The state of a load test.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Bench {
         report.add(machine.whole("descriptors", process::descriptor_limit().0));
         report.table("machine");
         let room = u32::try_from(process::descriptor_limit().0).unwrap_or(u32::MAX).saturating_sub(SPARE_DESCRIPTORS);
-        for sessions in options.sessions.iter_mut().filter(|sessions| **sessions > room) {
+        for sessions in options.sessions.iter_mut().chain(&mut options.growth).filter(|sessions| **sessions > room) {
             eprintln!("the descriptor limit leaves room for {room} of {sessions} sessions");
             *sessions = room;
         }
@@ -106,7 +107,8 @@ impl Bench {
         let arithmetic = Arithmetic::measure()?;
         let row = Row::new("limit").number("sign_us", arithmetic.sign_us, 2);
         let row = row.number("key_exchange_us", arithmetic.exchange_us, 2);
-        report.add(row.number("handshake_arithmetic_us", arithmetic.handshake_us(), 2));
+        let row = row.number("handshake_arithmetic_us", arithmetic.handshake_us(), 2);
+        report.add(row.number("password_hash_us", arithmetic.hash_us, 2));
         Ok(Self { swarm: Swarm::new(stop)?, options, server, population, report, arithmetic, idle_limits: [None; 2] })
     }
 
@@ -198,8 +200,9 @@ impl Bench {
         plan: &Arc<Plan>,
         tags: Range<u32>,
     ) -> Result<Option<Vec<Member>>, Stop> {
-        let (concurrency, deadline_ns) = (self.options.concurrency, self.deadline_ns(PHASE_S));
-        let (scenario, name) = (what, plan.dialect.name());
+        // Neighbours at a relay are those who came one after the other.
+        let concurrency = if plan.dialect == Dialect::TlsRelay { 1 } else { self.options.concurrency };
+        let (scenario, name, deadline_ns) = (what, plan.dialect.name(), self.deadline_ns(PHASE_S));
         match crowd::raise(&mut self.swarm, plan, tags, concurrency, deadline_ns)? {
             Ok(members) => return Ok(Some(members)),
             Err(Shortfall::Unsupported(why)) => self.report.skip(scenario, name, &why),

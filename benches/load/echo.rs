@@ -1,9 +1,10 @@
-//! The limits: a plain TCP echo, a rustls echo, and a slab of sockets, each in a process of its own.
+//! The limits: a plain TCP echo, a rustls echo and relay, and a slab of sockets, each in a process of its own.
 //!
 //! They do the least that any server must for a message: one readiness loop, one read, all complete records,
-//! one write. The slab holds connections and never looks at them: what a connection costs at the very least. What
+//! one write. The relay gives what comes on a connection to its neighbour, as a message goes from one session to
+//! another: the sender then acknowledges nothing on the way back. The slab holds connections and never looks at them: what a connection costs at the very least. What
 //! XMPP costs is what a server's figure is above theirs in the same run. This program is started again with
-//! `--echo-server tcp|tls|slab`; it says its port on standard output and ends when its
+//! `--echo-server tcp|tls|relay|slab`; it says its port on standard output and ends when its
 //! standard input does, so it never outlives the load test.
 
 use std::error::Error;
@@ -33,12 +34,15 @@ pub(crate) enum Kind {
     Tcp,
     /// The same inside TLS.
     Tls,
+    /// Inside TLS; what comes goes to the neighbour: the first two connections are neighbours, the next two …
+    Relay,
     /// Sockets are accepted and registered, nothing more.
     Slab,
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 3] = [("tcp", Self::Tcp), ("tls", Self::Tls), ("slab", Self::Slab)];
+    const ALL: [(&'static str, Self); 4] =
+        [("tcp", Self::Tcp), ("tls", Self::Tls), ("relay", Self::Relay), ("slab", Self::Slab)];
 
     /// The kind of a name on the command line.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -98,7 +102,7 @@ struct Peer {
 
 /// Serves until standard input ends.
 pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
-    let config = if kind == Kind::Tls { Some(tls::server_config()?) } else { None };
+    let config = if matches!(kind, Kind::Tls | Kind::Relay) { Some(tls::server_config()?) } else { None };
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -123,9 +127,9 @@ pub(crate) fn serve(kind: Kind) -> Result<(), Box<dyn Error>> {
                 LISTENER => accept(&listener, &poll, &mut peers, config.as_ref())?,
                 Token(id) if kind == Kind::Slab => drop(sockets.try_remove(id)),
                 Token(id) => {
-                    let Some(peer) = peers.get_mut(id) else { continue };
-                    if !matches!(peer.echo(&mut buffer, &mut plain), Ok(true)) {
-                        peers.remove(id);
+                    let to = if kind == Kind::Relay { id ^ 1 } else { id };
+                    if !matches!(pass_on(&mut peers, (id, to), &mut buffer, &mut plain), Ok(true)) {
+                        peers.try_remove(id);
                     }
                 }
             }
@@ -165,52 +169,86 @@ fn accept(
     }
 }
 
-impl Peer {
-    /// Reads once (more only when the buffer was filled), echoes everything complete in one write.
-    /// Says whether the connection goes on.
-    fn echo(&mut self, buffer: &mut [u8], plain: &mut Vec<u8>) -> io::Result<bool> {
-        loop {
-            let length = match self.socket.read(buffer) {
-                Ok(0) => return Ok(false),
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
-            };
-            match &mut self.tls {
-                None => self.outbox.extend_from_slice(&buffer[..length]),
-                Some(tls) => echo_records(tls, &buffer[..length], plain)?,
-            }
-            match self.flush() {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-            if length < buffer.len() {
-                return Ok(true);
-            }
+/// Reads once (more only when the buffer was filled) and passes everything complete on, in one write.
+/// Says whether the connection goes on.
+fn pass_on(
+    peers: &mut Slab<Peer>,
+    (from, to): (usize, usize),
+    buffer: &mut [u8],
+    plain: &mut Vec<u8>,
+) -> io::Result<bool> {
+    loop {
+        let Some(peer) = peers.get_mut(from) else { return Ok(true) };
+        plain.clear();
+        let Some(length) = peer.receive(buffer, plain)? else { return Ok(false) };
+        // A handshake's answers go back; a neighbour that is gone takes nothing.
+        if to != from {
+            peer.flush()?;
         }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.tls {
-            None => {
-                while !self.outbox.is_empty() {
-                    let sent = self.socket.write(&self.outbox)?;
-                    self.outbox.drain(..sent);
-                }
-            }
-            Some(tls) => {
-                while tls.wants_write() {
-                    tls.write_tls(&mut self.socket)?;
-                }
-            }
+        if let Some(peer) = peers.get_mut(to) {
+            peer.send(plain)?;
         }
-        Ok(())
+        if length < buffer.len() {
+            return Ok(true);
+        }
     }
 }
 
-/// Decrypts all complete records and answers them as one.
-fn echo_records(tls: &mut ServerConnection, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
-    plain.clear();
+impl Peer {
+    /// Appends the plaintext of one read, all complete records of it; how long the read was, or `None` at the end.
+    fn receive(&mut self, buffer: &mut [u8], plain: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let length = match self.socket.read(buffer) {
+            Ok(0) => return Ok(None),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        match &mut self.tls {
+            None => plain.extend_from_slice(&buffer[..length]),
+            Some(tls) => decrypt(tls, &buffer[..length], plain)?,
+        }
+        Ok(Some(length))
+    }
+
+    /// Sends `plain` as one record, if it is short enough, and by one write, if it fits.
+    fn send(&mut self, plain: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.outbox.extend_from_slice(plain),
+            Some(tls) => tls.writer().write_all(plain)?,
+        }
+        self.flush()
+    }
+
+    /// Writes until all is sent or the socket is full.
+    fn flush(&mut self) -> io::Result<()> {
+        let written = match &mut self.tls {
+            None => write(&mut self.socket, &mut self.outbox),
+            Some(tls) => write_tls(&mut self.socket, tls),
+        };
+        match written {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write(socket: &mut TcpStream, outbox: &mut Vec<u8>) -> io::Result<()> {
+    while !outbox.is_empty() {
+        let sent = socket.write(outbox)?;
+        outbox.drain(..sent);
+    }
+    Ok(())
+}
+
+fn write_tls(socket: &mut TcpStream, tls: &mut ServerConnection) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(socket)?;
+    }
+    Ok(())
+}
+
+/// Appends what all complete records of `cipher` hold.
+fn decrypt(tls: &mut ServerConnection, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
     while !cipher.is_empty() {
         tls.read_tls(&mut cipher)?;
         let state = tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
@@ -221,5 +259,5 @@ fn echo_records(tls: &mut ServerConnection, mut cipher: &[u8], plain: &mut Vec<u
         plain.resize(start + state.plaintext_bytes_to_read(), 0);
         tls.reader().read_exact(&mut plain[start..])?;
     }
-    tls.writer().write_all(plain)
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! The echoes are the other limits (`echo.rs`). All are measured in the run whose figures stand beside them.
 
 use std::error::Error;
+use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, NamedGroup, ServerConnection, SignatureScheme};
 
+use crate::population::{ITERATIONS, SALT};
 use crate::process;
+use crate::scram::{self, Hash};
 use crate::tls;
 
 /// How long each is measured, in processor time.
@@ -25,6 +28,8 @@ pub(crate) struct Arithmetic {
     pub(crate) sign_us: f64,
     /// A key pair of X25519 and the agreement with another's.
     pub(crate) exchange_us: f64,
+    /// PBKDF2 of a password, as an account's keys take it.
+    pub(crate) hash_us: f64,
 }
 
 impl Arithmetic {
@@ -38,22 +43,26 @@ impl Arithmetic {
         let provider = tls::provider();
         let key = provider.key_provider.load_private_key(tls::identity()?.1)?;
         let signer = key.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).ok_or("no ECDSA with P-256")?;
-        let sign_us = time(|| signer.sign(&[0x20; 130]).map(drop))?;
+        let sign_us = time(BATCH, || signer.sign(&[0x20; 130]).map(drop))?;
         let group = provider.kx_groups.iter().find(|group| group.name() == NamedGroup::X25519).ok_or("no X25519")?;
         let peer = group.start()?.pub_key().to_vec();
-        let exchange_us = time(|| group.start()?.complete(&peer).map(drop))?;
-        Ok(Self { sign_us, exchange_us })
+        let exchange_us = time(BATCH, || group.start()?.complete(&peer).map(drop))?;
+        let hash_us = time(1, || {
+            black_box(scram::stored(Hash::Sha256, black_box("secret"), SALT, ITERATIONS));
+            Ok(())
+        })?;
+        Ok(Self { sign_us, exchange_us, hash_us })
     }
 }
 
 /// Processor microseconds of one `operation`.
-fn time(mut operation: impl FnMut() -> Result<(), rustls::Error>) -> Result<f64, rustls::Error> {
+fn time(batch: u32, mut operation: impl FnMut() -> Result<(), rustls::Error>) -> Result<f64, rustls::Error> {
     let (begun_ns, mut count) = (process::thread_cpu_ns(), 0u64);
     loop {
-        for _ in 0..BATCH {
+        for _ in 0..batch {
             operation()?;
         }
-        count += u64::from(BATCH);
+        count += u64::from(batch);
         let spent_ns = process::thread_cpu_ns() - begun_ns;
         if spent_ns >= MEASURE_NS {
             return Ok(spent_ns as f64 / 1000.0 / count as f64);

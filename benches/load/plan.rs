@@ -23,6 +23,8 @@ pub(crate) enum Dialect {
     TcpEcho,
     /// No XMPP either: the rustls echo.
     TlsEcho,
+    /// The same, where each connection's bytes go to its neighbour.
+    TlsRelay,
 }
 
 impl Dialect {
@@ -38,6 +40,7 @@ impl Dialect {
             Self::Plain => "plain",
             Self::TcpEcho => "tcp-echo",
             Self::TlsEcho => "tls-echo",
+            Self::TlsRelay => "tls-relay",
         }
     }
 
@@ -48,12 +51,17 @@ impl Dialect {
 
     /// Whether TLS begins with the first byte.
     pub(crate) fn starts_with_tls(self) -> bool {
-        matches!(self, Self::Direct | Self::TlsEcho)
+        matches!(self, Self::Direct | Self::TlsEcho | Self::TlsRelay)
     }
 
     /// Whether there is no XMPP to speak.
     pub(crate) fn is_echo(self) -> bool {
-        matches!(self, Self::TcpEcho | Self::TlsEcho)
+        matches!(self, Self::TcpEcho | Self::TlsEcho | Self::TlsRelay)
+    }
+
+    /// Connections that a pair consists of: an echo is its own partner.
+    pub(crate) fn sides(self) -> u32 {
+        if matches!(self, Self::TcpEcho | Self::TlsEcho) { 1 } else { 2 }
     }
 }
 

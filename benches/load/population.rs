@@ -13,18 +13,18 @@ use std::io::{self, Write};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::args::Options;
+use crate::args::{Options, Scenario};
 use crate::scram::{self, Hash};
 
 /// Iterations of the accounts' keys: what `stonechat user add` takes.
-const ITERATIONS: u32 = 10_000;
+pub(crate) const ITERATIONS: u32 = 10_000;
 /// Pairs that every scenario finds accounts for.
 const PAIRS_MIN: u32 = 50;
 /// The small circle: everybody knows nearly everybody.
 const HUBS: u32 = 202;
 const HUB_CONTACTS: u32 = 200;
 /// Everybody's salt.
-const SALT: &[u8] = b"the load test's salt";
+pub(crate) const SALT: &[u8] = b"the load test's salt";
 
 /// Accounts that are each other's contacts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,8 @@ impl Population {
     /// What the options need: an account for each session that shall have contacts, two for each pair.
     pub(crate) fn of(options: &Options) -> Self {
         let pairs = options.pairs.iter().max().copied().unwrap_or(1).max(PAIRS_MIN);
-        let friends = options.sessions.iter().max().copied().unwrap_or(1);
+        let grown = options.growth.iter().filter(|_| options.scenarios.contains(&Scenario::Growth));
+        let friends = options.sessions.iter().chain(grown).max().copied().unwrap_or(1);
         Self {
             users: options.accounts.max(pairs * 2).max(options.concurrency * 2),
             friends: Circle::new(options.friends.clone(), friends, options.contacts),

@@ -51,6 +51,12 @@ fn memory_of(pid: u32) -> io::Result<Memory> {
     Ok(Memory { rss_kib, pss_kib: 0, anon_kib: field_kib(&status, "RssAnon:") })
 }
 
+/// What the kernel keeps for objects of its own, sockets among them, in the whole machine.
+pub(crate) fn slab_kib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    Some(field_kib(&text, "Slab:")).filter(|kib| *kib > 0)
+}
+
 /// The number behind `name` at the start of a line; zero when there is none.
 fn field_kib(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));

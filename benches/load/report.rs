@@ -99,6 +99,25 @@ impl Row {
         self.with(key, Value::Flag(value))
     }
 
+    /// Whether it is of this scenario and says all of `wanted`.
+    pub(crate) fn is(&self, scenario: &str, wanted: &[(&str, &str)]) -> bool {
+        let says = |(key, text): &(&str, &str)| self.find(key).is_some_and(|value| value.plain() == *text);
+        self.scenario == scenario && wanted.iter().all(says)
+    }
+
+    /// A number of it; `None` where nothing was measured.
+    pub(crate) fn measured(&self, key: &str) -> Option<f64> {
+        match self.find(key)? {
+            Value::Whole(number) => Some(*number as f64),
+            Value::Number(number, _) => Some(*number).filter(|number| number.is_finite()),
+            Value::Text(_) | Value::Flag(_) | Value::None => None,
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&Value> {
+        self.fields.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
     /// Keys and values, as they are printed.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.fields.iter().map(|(key, value)| (*key, value.plain()))
@@ -147,6 +166,8 @@ pub(crate) struct Plots {
 pub(crate) struct Report {
     /// Not yet in a table.
     rows: Vec<Row>,
+    /// All of them, in the order in which they came.
+    pub(crate) log: Vec<Row>,
     /// Every table as it was printed, with its rows.
     pub(crate) tables: Vec<(&'static str, Vec<Row>)>,
     pub(crate) plots: Plots,
@@ -158,6 +179,7 @@ impl Report {
     /// Prints a row and keeps it for the table.
     pub(crate) fn add(&mut self, row: Row) {
         println!("{}\n{}", row.line(), row.json());
+        self.log.push(row.clone());
         self.rows.push(row);
     }
 

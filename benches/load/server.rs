@@ -67,7 +67,8 @@ impl Server {
         }
         let folder = std::env::temp_dir().join(format!("stonechat-load-{}", std::process::id()));
         fs::create_dir(&folder)?;
-        let own = Own { binary: options.server.clone(), folder, child: None };
+        // It is started in another folder than this program.
+        let own = Own { binary: fs::canonicalize(&options.server)?, folder, child: None };
         let (target, direct) = (free_address()?, free_address()?);
         let (direct_target, domain) = (Some(direct), options.domain.clone());
         let mut server = Self { target, direct_target, pids: Vec::new(), own: Some(own), domain, stop };
@@ -83,6 +84,11 @@ impl Server {
     /// The processes to measure; none when nobody named them.
     pub(crate) fn pids(&self) -> &[u32] {
         &self.pids
+    }
+
+    /// Whether both ends of a connection are on this machine.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        self.target.ip().is_loopback()
     }
 
     /// Whether it was started here.

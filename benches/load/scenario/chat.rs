@@ -1,7 +1,8 @@
 //! Messages between pairs of sessions: how long they take, what they cost, and that all arrive once, in order.
 //!
 //! Beside each figure stands its limit from the same run: the same frames, sizes and windows through a plain TCP
-//! echo and a rustls echo, where each connection is its own partner.
+//! echo and a rustls echo, where each connection is its own partner. A message goes to somebody else, though: what
+//! that takes at the very least is the rustls relay's figure, `relay_cpu_us`.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::Outcome;
 use crate::bench::{Bench, Reading};
 use crate::crowd::Member;
 use crate::echo::{Echo, Kind};
+use crate::numbers::Tally;
 use crate::plan::{Dialect, Goal, Plan};
 use crate::report::Row;
 use crate::server::Setup;
@@ -22,34 +24,53 @@ const WARM_UP_SHARE: u64 = 5;
 
 /// One combination of pairs, window and size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    pairs: u32,
-    window: u32,
-    size: usize,
+pub(super) struct Shape {
+    pub(super) pairs: u32,
+    pub(super) window: u32,
+    pub(super) size: usize,
 }
 
-/// What the echoes cost in one shape: processor microseconds a message and latencies.
+/// What a message cost in one shape: processor microseconds and latencies.
 #[derive(Clone, Copy, Debug)]
-struct Limit {
+struct Cost {
     cpu_us: f64,
     p50_us: f64,
     p99_us: f64,
 }
 
-/// Each shape: the limits first, then each dialect.
+/// What the least costs: the echo, and the relay where there is TLS.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    echo: Cost,
+    relay_cpu_us: Option<f64>,
+}
+
+/// Each shape in each dialect, and the limits before and behind each, so that a machine that grows slower or faster
+/// meanwhile does so to both.
 pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
     bench.server.restart(&Setup::default())?;
     for shape in shapes(bench) {
-        let tcp = limit(bench, Dialect::TcpEcho, Kind::Tcp, shape)?;
-        let tls = limit(bench, Dialect::TlsEcho, Kind::Tls, shape)?;
-        for dialect in bench.options.dialects.clone() {
-            let mechanism = bench.usual_mechanism(dialect);
-            let Some(plan) = bench.plan(dialect, mechanism, Goal::Bound).map(Arc::new) else {
-                bench.report.skip("chat", dialect.name(), "no port was given for it");
+        for secure in [true, false] {
+            let mut dialects = bench.options.dialects.clone();
+            dialects.retain(|dialect| dialect.is_secure() == secure);
+            // The plain echo is always told: it shows what TLS costs where there is nothing else.
+            if secure && dialects.is_empty() {
                 continue;
-            };
-            let pids = bench.server.pids().to_vec();
-            measure(bench, &plan, &pids, shape, if dialect.is_secure() { tls } else { tcp })?;
+            }
+            let mut before = limit(bench, secure, shape)?;
+            for dialect in dialects {
+                let mechanism = bench.usual_mechanism(dialect);
+                let Some(plan) = bench.plan(dialect, mechanism, Goal::Bound).map(Arc::new) else {
+                    bench.report.skip("chat", dialect.name(), "no port was given for it");
+                    continue;
+                };
+                let pids = bench.server.pids().to_vec();
+                let Some(seen) = measure(bench, &plan, &pids, shape)? else { continue };
+                let behind = limit(bench, secure, shape)?;
+                let between = before.zip(behind).map(|(before, behind)| before.middle(&behind));
+                report(bench, dialect, seen, between);
+                before = behind;
+            }
         }
     }
     bench.report.table("chat");
@@ -73,25 +94,65 @@ fn shapes(bench: &Bench) -> Vec<Shape> {
     shapes
 }
 
-/// One shape through an echo.
-fn limit(bench: &mut Bench, dialect: Dialect, kind: Kind, shape: Shape) -> Outcome<Option<Limit>> {
+impl Cost {
+    fn middle(&self, other: &Self) -> Self {
+        Self {
+            cpu_us: (self.cpu_us + other.cpu_us) / 2.0,
+            p50_us: (self.p50_us + other.p50_us) / 2.0,
+            p99_us: (self.p99_us + other.p99_us) / 2.0,
+        }
+    }
+}
+
+impl Limit {
+    fn middle(&self, other: &Self) -> Self {
+        let relays = self.relay_cpu_us.zip(other.relay_cpu_us);
+        Self { echo: self.echo.middle(&other.echo), relay_cpu_us: relays.map(|(one, two)| (one + two) / 2.0) }
+    }
+}
+
+/// One shape through the echo and the relay.
+fn limit(bench: &mut Bench, secure: bool, shape: Shape) -> Outcome<Option<Limit>> {
+    if !secure {
+        let echo = bare(bench, Dialect::TcpEcho, Kind::Tcp, shape)?;
+        return Ok(echo.map(|echo| Limit { echo, relay_cpu_us: None }));
+    }
+    let echo = bare(bench, Dialect::TlsEcho, Kind::Tls, shape)?;
+    let relay = bare(bench, Dialect::TlsRelay, Kind::Relay, shape)?;
+    Ok(echo.map(|echo| Limit { echo, relay_cpu_us: relay.map(|relay| relay.cpu_us) }))
+}
+
+/// One shape through a server that is no XMPP server.
+fn bare(bench: &mut Bench, dialect: Dialect, kind: Kind, shape: Shape) -> Outcome<Option<Cost>> {
     let echo = Echo::start(kind)?;
     let plan = bench.plan_for(echo.address, dialect, bench.usual_mechanism(dialect), Goal::Bound);
     let Some(plan) = plan.map(Arc::new) else { return Ok(None) };
-    measure(bench, &plan, &[echo.pid()], shape, None)
+    let seen = measure(bench, &plan, &[echo.pid()], shape)?;
+    Ok(seen.and_then(|seen| report(bench, dialect, seen, None)))
 }
 
-/// One shape in one dialect; gives what it cost.
-fn measure(
-    bench: &mut Bench,
-    plan: &Arc<Plan>,
-    pids: &[u32],
-    shape: Shape,
-    limit: Option<Limit>,
-) -> Outcome<Option<Limit>> {
-    let sides = if plan.dialect.is_echo() { 1 } else { 2 };
+/// What a run left behind.
+struct Seen {
+    chat: Chat,
+    reading: Reading,
+}
+
+/// One shape in one dialect.
+fn measure(bench: &mut Bench, plan: &Arc<Plan>, pids: &[u32], shape: Shape) -> Outcome<Option<Seen>> {
+    let sides = plan.dialect.sides();
     let Some(members) = bench.raise("chat", plan, 0..shape.pairs * sides)? else { return Ok(None) };
-    let mut chat = Chat::new(&members, sides as usize, shape);
+    let seen = talk(bench, &members, pids, sides, shape)?;
+    if plan.dialect.is_echo() {
+        bench.swarm.cut_all();
+    } else {
+        bench.dismiss("chat", &members)?;
+    }
+    Ok(Some(seen))
+}
+
+/// Lets them talk: at first to warm up, then as long as a measurement takes, then until all has arrived.
+fn talk(bench: &mut Bench, members: &[Member], pids: &[u32], sides: u32, shape: Shape) -> Outcome<Seen> {
+    let mut chat = Chat::new(members, sides as usize, shape);
     let deadline_ns = bench.deadline_ms(bench.options.measure_ms / WARM_UP_SHARE);
     bench.swarm.run(&mut chat, deadline_ns)?;
     chat.talk.measure(bench.swarm.now_ns());
@@ -99,30 +160,40 @@ fn measure(
     let meter = bench.meter(pids);
     bench.swarm.run(&mut chat, deadline_ns)?;
     let reading = bench.read(&meter, pids);
-
     chat.talk.drain();
     let deadline_ns = bench.deadline_ns(DRAIN_S);
     bench.swarm.run(&mut chat, deadline_ns)?;
-    let measured = report(bench, plan.dialect, &mut chat, &reading, limit);
-    if plan.dialect.is_echo() {
-        bench.swarm.cut_all();
-        return Ok(measured);
-    }
-    bench.dismiss("chat", &members)?;
-    Ok(measured)
+    Ok(Seen { chat, reading })
 }
 
-fn report(
-    bench: &mut Bench,
-    dialect: Dialect,
-    chat: &mut Chat,
-    reading: &Reading,
-    limit: Option<Limit>,
-) -> Option<Limit> {
-    let (name, shape, tally) = (dialect.name(), chat.shape, chat.talk.conclude());
-    let times = &chat.talk.latencies;
+/// Processor microseconds of a message between pairs that are there already, among others who are idle.
+pub(super) fn cpu_us(bench: &mut Bench, members: &[Member], shape: Shape) -> Outcome<Option<f64>> {
+    let pids = bench.server.pids().to_vec();
+    let mut seen = talk(bench, members, &pids, 2, shape)?;
+    seen.judge(bench, &format!("chat {shape:?} among others"));
+    Ok(seen.reading.server_us_per(seen.chat.talk.latencies.total()))
+}
+
+impl Seen {
+    /// Fails the run when something was lost or somebody left; gives the counts.
+    fn judge(&mut self, bench: &mut Bench, what: &str) -> Tally {
+        let tally = self.chat.talk.conclude();
+        tally.judge(&mut bench.report, what);
+        if let Some(end) = self.chat.ends.first() {
+            bench.report.fail(format!("{what}: {} sessions ended: {end}", self.chat.ends.len()));
+        }
+        tally
+    }
+}
+
+/// Adds the row; gives what it says.
+fn report(bench: &mut Bench, dialect: Dialect, mut seen: Seen, limit: Option<Limit>) -> Option<Cost> {
+    let (name, shape) = (dialect.name(), seen.chat.shape);
+    let tally = seen.judge(bench, &format!("chat {name} {shape:?}"));
+    let (times, reading) = (&seen.chat.talk.latencies, &seen.reading);
     let cpu_us = reading.server_us_per(times.total());
     let (p50_us, p99_us) = (times.percentile_us(0.5), times.percentile_us(0.99));
+    let (echo, relay_us) = (limit.map(|limit| limit.echo), limit.and_then(|limit| limit.relay_cpu_us));
     let row = Row::new("chat")
         .text("dialect", name)
         .whole("pairs", shape.pairs.into())
@@ -133,20 +204,19 @@ fn report(
         .number("p99_us", p99_us, 1)
         .number("p999_us", times.percentile_us(0.999), 1)
         .number_if("cpu_us_per_message", cpu_us, 2)
-        .number_if("limit_cpu_us", limit.map(|limit| limit.cpu_us), 2)
-        .number_if("cpu_to_limit", limit.and_then(|limit| Some(cpu_us? / limit.cpu_us)), 2)
-        .number_if("p50_to_limit", limit.map(|limit| p50_us / limit.p50_us), 2)
-        .number_if("p99_to_limit", limit.map(|limit| p99_us / limit.p99_us), 2);
+        .number_if("limit_cpu_us", echo.map(|echo| echo.cpu_us), 2)
+        .number_if("cpu_to_limit", echo.and_then(|echo| Some(cpu_us? / echo.cpu_us)), 2)
+        .number_if("relay_cpu_us", relay_us, 2)
+        .number_if("limit_p50_us", echo.map(|echo| echo.p50_us), 1)
+        .number_if("p50_to_limit", echo.map(|echo| p50_us / echo.p50_us), 2)
+        .number_if("limit_p99_us", echo.map(|echo| echo.p99_us), 1)
+        .number_if("p99_to_limit", echo.map(|echo| p99_us / echo.p99_us), 2);
     let label = format!("chat {name} {}×{}", shape.pairs, shape.window);
     bench.report.latencies(&label, times);
-    bench.report.throughput(&label, &chat.talk.slices, SLICE_NS);
-    bench.report.cost(&label, cpu_us, limit.map(|limit| limit.cpu_us));
+    bench.report.throughput(&label, &seen.chat.talk.slices, SLICE_NS);
+    bench.report.cost(&label, cpu_us, echo.map(|echo| echo.cpu_us));
     bench.report.add(reading.add_to(tally.add_to(row)));
-    tally.judge(&mut bench.report, &format!("chat {name} {shape:?}"));
-    if let Some(end) = chat.ends.first() {
-        bench.report.fail(format!("chat {name}: {} sessions ended: {end}", chat.ends.len()));
-    }
-    Some(Limit { cpu_us: cpu_us?, p50_us, p99_us })
+    Some(Cost { cpu_us: cpu_us?, p50_us, p99_us })
 }
 
 struct Chat {

@@ -25,9 +25,10 @@ const LIMIT_SESSIONS_MAX: u32 = 2_000;
 const SETTLE_MS: u64 = 1_000;
 /// Shortest look at the processor time of idle sessions.
 const IDLE_MS_MIN: u64 = 1_000;
-/// After all have left the server may give memory back when it is calm: so long is waited for it, looking
-/// now and then, until less than this share is kept.
+/// After all have left the server may give memory back when it is calm: so long is waited for it, looking now and
+/// then, until less than this share is kept or nothing has changed for some time.
 const GIVE_BACK_MS: u64 = 15_000;
+const UNCHANGED_MS: u64 = 5_000;
 const LOOK_MS: u64 = 250;
 const KEPT_PERCENT_SMALL: f64 = 5.0;
 
@@ -69,7 +70,7 @@ pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idl
     };
     depart(bench, &first)?;
     bench.rest(settle_ms(bench))?;
-    let empty = bench.memory()?;
+    let (empty, slab) = (bench.memory()?, process::slab_kib());
 
     let (mut members, mut steps) = (Vec::new(), Vec::new());
     for count in bench.options.sessions.clone() {
@@ -79,7 +80,7 @@ pub(super) fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<Idl
         };
         let begun = more.len() as u32;
         members.extend(more);
-        steps.push(stay(bench, begun, count, ramp)?);
+        steps.push(stay(bench, (begun, count), ramp, slab)?);
     }
     depart(bench, &members)?;
     let full = steps.last().and_then(|step| step.full);
@@ -105,22 +106,27 @@ fn grow(bench: &mut Bench, plan: &Arc<Plan>, from: u32, to: u32) -> Outcome<Resu
 }
 
 /// Lets them be, and reads what that costs.
-fn stay(bench: &mut Bench, begun: u32, count: u32, ramp: Reading) -> Outcome<Step> {
+fn stay(bench: &mut Bench, (begun, count): (u32, u32), ramp: Reading, slab: Option<u64>) -> Outcome<Step> {
     bench.rest(settle_ms(bench))?;
     let full = bench.memory()?;
     let pids = bench.server.pids().to_vec();
     let meter = bench.meter(&pids);
     bench.rest(bench.options.measure_ms.max(IDLE_MS_MIN))?;
-    Ok(Step { begun, count, full, ramp, idle: bench.read(&meter, &pids) })
+    let idle = bench.read(&meter, &pids);
+    Ok(Step { begun, count, full, slab, slab_full: process::slab_kib(), ramp, idle })
 }
 
 /// The server's memory when it has had time to give back what it wants to.
 fn leave_behind(bench: &mut Bench, empty: Option<Memory>, full: Option<Memory>) -> Outcome<Option<Memory>> {
-    let mut after = None;
+    let (mut after, mut unchanged_ms) = (None, 0);
     for _ in 0..GIVE_BACK_MS / LOOK_MS {
         bench.rest(LOOK_MS)?;
-        after = bench.memory()?;
-        if kept_percent(empty, full, after).is_none_or(|kept| kept <= KEPT_PERCENT_SMALL) {
+        let now = bench.memory()?;
+        let is_same = after.zip(now).is_some_and(|(then, now): (Memory, Memory)| then.rss_kib == now.rss_kib);
+        unchanged_ms = if is_same { unchanged_ms + LOOK_MS } else { 0 };
+        after = now;
+        let is_small = kept_percent(empty, full, after).is_none_or(|kept| kept <= KEPT_PERCENT_SMALL);
+        if is_small || unchanged_ms >= UNCHANGED_MS {
             break;
         }
     }
@@ -166,6 +172,9 @@ struct Step {
     begun: u32,
     count: u32,
     full: Option<Memory>,
+    /// The kernel's own objects, before anybody came and now.
+    slab: Option<u64>,
+    slab_full: Option<u64>,
     ramp: Reading,
     idle: Reading,
 }
@@ -181,7 +190,7 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn row(&self, bench: &Bench, plan: &Plan) -> Row {
         let mib = |memory: Option<Memory>| memory.map(|memory| memory.rss_kib as f64 / 1024.0);
-        let Step { begun, count, full, ramp, idle } = self.step;
+        let Step { begun, count, full, ramp, idle, .. } = self.step;
         let login_ms = ramp.server_us_per(u64::from(*begun)).map(|us| us / 1000.0);
         Row::new("idle")
             .text("dialect", plan.dialect.name())
@@ -193,6 +202,7 @@ impl Seen<'_> {
             .number_if("rss_per_session_kib", self.per_session_kib(|memory| memory.rss_kib), 3)
             .number_if("pss_per_session_kib", self.per_session_kib(|memory| memory.pss_kib), 3)
             .number_if("anon_per_session_kib", self.per_session_kib(|memory| memory.anon_kib), 3)
+            .number_if("kernel_per_session_kib", self.kernel_kib(bench), 2)
             .number_if("limit_kib", self.limit_kib, 3)
             .number_if(
                 "to_limit",
@@ -201,7 +211,7 @@ impl Seen<'_> {
             )
             .number_if("rss_after_mib", mib(self.after), 2)
             .number_if("kept_percent", kept_percent(self.empty, *full, self.after), 1)
-            .number_if("idle_cpu_ms", idle.server_ns.map(|ns| ns / 1e6), 3)
+            .number_if("idle_cpu_ms_per_s", idle.server_ns.map(|ns| ns / 1e6 / idle.seconds), 3)
             .number("idle_seconds", idle.seconds, 1)
             .number("logins_per_s", f64::from(*begun) / ramp.seconds, 0)
             .number_if("cpu_ms_per_login", login_ms, 3)
@@ -210,6 +220,13 @@ impl Seen<'_> {
 
     fn per_session_kib(&self, of: fn(Memory) -> u64) -> Option<f64> {
         Some((of(self.step.full?) as f64 - of(self.empty?) as f64) / f64::from(self.step.count))
+    }
+
+    /// What the kernel keeps for one of the server's sockets: half of what its objects grew by, since both ends of each
+    /// connection are here. `None` where they are not.
+    fn kernel_kib(&self, bench: &Bench) -> Option<f64> {
+        let grown = self.step.slab_full? as f64 - self.step.slab? as f64;
+        bench.server.is_on_loopback().then(|| grown / 2.0 / f64::from(self.step.count))
     }
 
     fn summary(&self) -> Option<Idle> {

@@ -3,6 +3,7 @@
 mod budgets;
 mod chat;
 mod exhaust;
+mod growth;
 mod idle;
 mod mixed;
 mod offline;
@@ -11,6 +12,7 @@ mod reconnect;
 mod roster;
 mod slow;
 mod storm;
+pub(crate) mod targets;
 
 use std::error::Error;
 
@@ -25,27 +27,37 @@ pub(crate) fn run_all(bench: &mut Bench) -> Outcome<()> {
     if bench.options.budgets {
         return budgets::run(bench);
     }
+    if bench.options.targets {
+        return targets::run(bench);
+    }
     for scenario in bench.options.scenarios.clone() {
-        match scenario {
-            Scenario::Idle => idle::run(bench)?,
-            Scenario::Login => storm::logins(bench)?,
-            Scenario::Storm => storm::storms(bench)?,
-            Scenario::Handshake => storm::handshakes(bench)?,
-            Scenario::Chat => chat::run(bench)?,
-            Scenario::Presence => presence::run(bench)?,
-            Scenario::Roster => roster::run(bench)?,
-            Scenario::Offline => offline::run(bench)?,
-            Scenario::Mixed => mixed::run(bench)?,
-            Scenario::Slow => slow::run(bench)?,
-            Scenario::Reconnect => reconnect::run(bench)?,
-            Scenario::Exhaust => drop(exhaust::run(bench)?),
-        }
-        bench.swarm.cut_all();
+        perform(bench, scenario)?;
         if !bench.server.is_alive() {
             let text = format!("the server is gone after {scenario:?}:\n{}", bench.server.last_words());
             bench.report.fail(text);
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// One scenario; no connection outlives it.
+fn perform(bench: &mut Bench, scenario: Scenario) -> Outcome<()> {
+    match scenario {
+        Scenario::Idle => idle::run(bench)?,
+        Scenario::Login => storm::logins(bench)?,
+        Scenario::Storm => storm::storms(bench)?,
+        Scenario::Handshake => storm::handshakes(bench)?,
+        Scenario::Chat => chat::run(bench)?,
+        Scenario::Presence => presence::run(bench)?,
+        Scenario::Roster => roster::run(bench)?,
+        Scenario::Offline => offline::run(bench)?,
+        Scenario::Mixed => mixed::run(bench)?,
+        Scenario::Slow => slow::run(bench)?,
+        Scenario::Reconnect => reconnect::run(bench)?,
+        Scenario::Growth => growth::run(bench)?,
+        Scenario::Exhaust => drop(exhaust::run(bench)?),
+    }
+    bench.swarm.cut_all();
     Ok(())
 }

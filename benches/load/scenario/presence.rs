@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Outcome;
 use super::chat::DRAIN_S;
 use crate::bench::{Bench, Reading};
+use crate::crowd::Member;
 use crate::frames::between;
 use crate::histogram::Histogram;
 use crate::limits;
@@ -47,7 +48,26 @@ fn measure(bench: &mut Bench, plan: &Arc<Plan>, circle: &Circle) -> Outcome<()> 
     let count = circle.count.min(SESSIONS_MAX);
     let Some(members) = bench.raise("presence", plan, 0..count)? else { return Ok(()) };
     bench.rest(SETTLE_MS)?;
-    let contacts = (0..count).map(|account| circle.contacts_of(account).filter(|other| *other < count).count());
+    let seen = broadcast(bench, &members, circle, count)?;
+    report(bench, plan, circle, &seen)?;
+    bench.dismiss("presence", &members)?;
+    Ok(())
+}
+
+/// Processor microseconds of a delivered stanza, where `online` of a circle are there: `members` are the first of them,
+/// and at most so many broadcast.
+pub(super) fn cpu_us(bench: &mut Bench, members: &[Member], circle: &Circle, online: u32) -> Outcome<Option<f64>> {
+    let members = &members[..members.len().min(SESSIONS_MAX as usize)];
+    let seen = broadcast(bench, members, circle, online)?;
+    seen.judge(bench, &format!("presence among {online}"));
+    Ok(seen.reading.server_us_per(seen.delivered))
+}
+
+/// Lets `members`, the first of a circle of whom `online` are there, broadcast: at first to warm up, then as long as a
+/// measurement takes, then until everybody has heard.
+fn broadcast(bench: &mut Bench, members: &[Member], circle: &Circle, online: u32) -> Outcome<Seen> {
+    let accounts = 0..members.len() as u32;
+    let contacts = accounts.map(|account| circle.contacts_of(account).filter(|other| *other < online).count());
     let mut crowd = Crowd {
         senders: members.iter().map(|member| member.id).zip(contacts).map(Sender::new).collect(),
         idle: (0..members.len()).rev().collect(),
@@ -61,52 +81,64 @@ fn measure(bench: &mut Bench, plan: &Arc<Plan>, circle: &Circle) -> Outcome<()> 
     let meter = bench.meter(&pids);
     bench.swarm.run(&mut crowd, deadline_ns)?;
     let reading = bench.read(&meter, &pids);
-    let (delivered, bytes) = (crowd.delivered, crowd.bytes);
+    let (broadcasts, delivered, bytes) = (crowd.broadcasts, crowd.delivered, crowd.bytes);
     crowd.is_draining = true;
     let deadline_ns = bench.deadline_ns(DRAIN_S);
     bench.swarm.run(&mut crowd, deadline_ns)?;
-    report(bench, plan, circle, &crowd, (delivered, bytes), &reading)?;
-    bench.dismiss("presence", &members)?;
-    Ok(())
+    Ok(Seen { crowd, broadcasts, delivered, bytes, reading })
 }
 
-fn report(
-    bench: &mut Bench,
-    plan: &Plan,
-    circle: &Circle,
-    crowd: &Crowd,
-    (delivered, bytes): (u64, u64),
-    reading: &Reading,
-) -> Outcome<()> {
+/// What a run left behind: the counts are those of the measured time.
+struct Seen {
+    crowd: Crowd,
+    broadcasts: u64,
+    delivered: u64,
+    bytes: u64,
+    reading: Reading,
+}
+
+impl Seen {
+    fn lost(&self) -> u64 {
+        self.crowd.senders.iter().map(|sender| sender.awaited as u64).sum()
+    }
+
+    /// Fails the run when somebody has not heard of something, or heard it twice, or left.
+    fn judge(&self, bench: &mut Bench, label: &str) {
+        let (lost, crowd) = (self.lost(), &self.crowd);
+        if lost + crowd.unexpected > 0 {
+            bench.report.fail(format!("{label}: {lost} lost, {} doubled or late", crowd.unexpected));
+        }
+        if let Some(end) = crowd.ends.first() {
+            bench.report.fail(format!("{label}: {} sessions ended: {end}", crowd.ends.len()));
+        }
+    }
+}
+
+fn report(bench: &mut Bench, plan: &Plan, circle: &Circle, seen: &Seen) -> Outcome<()> {
     let name = plan.dialect.name();
-    let size = (bytes / delivered.max(1)) as usize;
+    let Seen { crowd, broadcasts, delivered, bytes, reading } = seen;
+    let size = (bytes / delivered.max(&1)) as usize;
     let limit_us = if plan.dialect.is_secure() { Some(limits::tls_write_us(size.max(1))?) } else { None };
-    let cpu_us = reading.server_us_per(delivered);
-    let lost: u64 = crowd.senders.iter().map(|sender| sender.awaited as u64).sum();
+    let cpu_us = reading.server_us_per(*delivered);
     let row = Row::new("presence")
         .text("dialect", name)
         .whole("contacts", circle.contacts.into())
         .whole("sessions", crowd.senders.len() as u64)
-        .number("broadcasts_per_s", crowd.broadcasts as f64 / reading.seconds, 0)
-        .number("delivered_per_s", delivered as f64 / reading.seconds, 0)
+        .number("broadcasts_per_s", *broadcasts as f64 / reading.seconds, 0)
+        .number("delivered_per_s", *delivered as f64 / reading.seconds, 0)
         .whole("size", size as u64)
         .number("p50_us", crowd.times.percentile_us(0.5), 1)
         .number("p99_us", crowd.times.percentile_us(0.99), 1)
         .number_if("cpu_us_per_delivered", cpu_us, 2)
         .number_if("limit_cpu_us", limit_us, 2)
         .number_if("cpu_to_limit", limit_us.and_then(|limit| Some(cpu_us? / limit)), 2)
-        .whole("lost", lost)
+        .whole("lost", seen.lost())
         .whole("doubled", crowd.unexpected);
     let label = format!("presence {name}, {} contacts", circle.contacts);
     bench.report.latencies(&label, &crowd.times);
     bench.report.cost(&label, cpu_us, limit_us);
     bench.report.add(reading.add_to(row));
-    if lost + crowd.unexpected > 0 {
-        bench.report.fail(format!("{label}: {lost} lost, {} doubled or late", crowd.unexpected));
-    }
-    if let Some(end) = crowd.ends.first() {
-        bench.report.fail(format!("{label}: {} sessions ended: {end}", crowd.ends.len()));
-    }
+    seen.judge(bench, &label);
     Ok(())
 }
 
