@@ -139,7 +139,8 @@ def count(program, wanted):
 
 def landed_commit():
     """The commit that this one comes after: where it left main, or its parent; none without a history."""
-    for guess in (["merge-base", "HEAD", "origin/main"], ["rev-parse", "--verify", "HEAD~1"]):
+    left_main = [["merge-base", "HEAD", main] for main in ("origin/main", "main")]
+    for guess in (*left_main, ["rev-parse", "--verify", "HEAD~1"]):
         found = subprocess.run(["git", *guess], cwd=ROOT, capture_output=True, text=True)
         if found.returncode == 0 and found.stdout != output("git", "rev-parse", "HEAD", cwd=ROOT):
             return found.stdout.strip()
