@@ -47,6 +47,7 @@ What is measured:
                              the most (default: a tenth of N, and nearly twice N)
     --contacts N             mutual contacts of each of these sessions' accounts, all of them in the crowd
                              (default: 20)
+    --no-hubs                presence and rosters only of those with so many contacts, none with 200
     --concurrency N          connections that log in at the same time (default: 50)
     --seconds N              length of each measurement (default: 5; targets: 2; quick: 0.3)
     --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
@@ -67,6 +68,10 @@ Which server (without --target: the release build of Stonechat, with a fresh dat
     --write-accounts FILE    writes both kinds as XML (XEP-0227) for its import, and does nothing else;
     --clear-passwords        with passwords in it and not SCRAM keys, for servers that know no others
     --password TEXT          the password of every account (default: secret)
+
+Of several servers:
+    --picture FILE           draws bars from lines `figure TAB server TAB number` on standard input, as SVG,
+                             and does nothing else
 ";
 
 /// What there is to run.
@@ -121,6 +126,7 @@ pub(crate) struct Options {
     /// Few and many.
     pub(crate) growth: [u32; 2],
     pub(crate) contacts: u32,
+    pub(crate) hubs: bool,
     pub(crate) concurrency: u32,
     /// Length of each measurement.
     pub(crate) measure_ms: u64,
@@ -145,6 +151,8 @@ pub(crate) enum Command {
     Run(Box<Options>),
     /// Only writes the accounts.
     WriteAccounts(Box<Options>, PathBuf),
+    /// Only draws what standard input says.
+    Picture(PathBuf),
     /// This process is an echo server.
     Echo(Kind),
     Help,
@@ -163,6 +171,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
                 let name = parser.value()?.string()?;
                 return Kind::named(&name).map(Command::Echo).ok_or_else(|| format!("no echo {name:?}").into());
             }
+            Long("picture") => return Ok(Command::Picture(parser.value()?.into())),
             Long("quick") => options.quick = true,
             Long("budgets") => options.budgets = true,
             Long("targets") => options.targets = true,
@@ -177,6 +186,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             }
             Long("sessions") => options.sessions.push(parser.value()?.parse::<u32>()?.max(1)),
             Long("contacts") => options.contacts = parser.value()?.parse()?,
+            Long("no-hubs") => options.hubs = false,
             Long("concurrency") => options.concurrency = parser.value()?.parse::<u32>()?.max(1),
             Long("seconds") => seconds = Some(parser.value()?.parse::<f64>()?.clamp(0.1, 3600.0)),
             Long("accounts") => accounts = Some(parser.value()?.parse::<u32>()?.max(1)),
@@ -240,6 +250,7 @@ fn empty() -> Options {
         sessions: Vec::new(),
         growth: [0; 2],
         contacts: 20,
+        hubs: true,
         concurrency: 50,
         measure_ms: 0,
         pairs: Vec::new(),

@@ -48,6 +48,7 @@ pub(crate) struct Bench {
 pub(crate) struct Meter {
     begun_ns: u64,
     server_ns: u64,
+    waited_ns: u64,
     own_ns: u64,
 }
 
@@ -59,6 +60,8 @@ pub(crate) struct Reading {
     pub(crate) server_ns: Option<f64>,
     /// Processor time of the generator, in cores.
     pub(crate) generator_cores: f64,
+    /// How long threads of the server and of the generator had work and no core, in parts of the time.
+    pub(crate) waited: f64,
 }
 
 impl Reading {
@@ -79,7 +82,8 @@ impl Reading {
             eprintln!("the generator was the bottleneck ({:.2} cores): more is possible", self.generator_cores);
         }
         let row = row.number_if("server_cores", self.server_cores(), 2);
-        row.number("generator_cores", self.generator_cores, 2).flag("generator_bound", bound)
+        let row = row.number("generator_cores", self.generator_cores, 2).flag("generator_bound", bound);
+        row.number("waited", self.waited, 2)
     }
 }
 
@@ -132,6 +136,7 @@ impl Bench {
             dialect,
             mechanism,
             goal,
+            patient: !self.server.is_own(),
             presence: false,
             users: options.users.clone(),
             accounts: self.population.users,
@@ -141,6 +146,13 @@ impl Bench {
             )],
             server_name: ServerName::try_from(options.domain.clone()).ok()?,
         })
+    }
+
+    /// Who is looked at where the number of contacts matters.
+    pub(crate) fn circles(&self) -> Vec<Circle> {
+        let mut circles = vec![self.population.friends.clone(), self.population.hubs.clone()];
+        circles.truncate(if self.options.hubs { 2 } else { 1 });
+        circles
     }
 
     /// The plan of sessions with presence, of accounts that have contacts.
@@ -176,7 +188,7 @@ impl Bench {
     /// Starts a measurement of the processes `pids`.
     pub(crate) fn meter(&self, pids: &[u32]) -> Meter {
         let (begun_ns, server_ns) = (self.swarm.now_ns(), process::cpu_ns(pids));
-        Meter { begun_ns, server_ns, own_ns: process::own_cpu_ns() }
+        Meter { begun_ns, server_ns, waited_ns: waited_ns(pids), own_ns: process::own_cpu_ns() }
     }
 
     /// Reads it.
@@ -184,7 +196,9 @@ impl Bench {
         let seconds = (self.swarm.now_ns() - meter.begun_ns) as f64 / SECOND_NS as f64;
         let server_ns = (!pids.is_empty()).then(|| process::cpu_ns(pids).saturating_sub(meter.server_ns) as f64);
         let own_ns = process::own_cpu_ns().saturating_sub(meter.own_ns);
-        Reading { seconds, server_ns, generator_cores: own_ns as f64 / SECOND_NS as f64 / seconds }
+        let waited_ns = waited_ns(pids).saturating_sub(meter.waited_ns);
+        let share = |ns: u64| ns as f64 / SECOND_NS as f64 / seconds;
+        Reading { seconds, server_ns, generator_cores: share(own_ns), waited: share(waited_ns) }
     }
 
     /// The server's memory; `None` when its pid is unknown.
@@ -231,6 +245,10 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+fn waited_ns(pids: &[u32]) -> u64 {
+    process::waited_ns(pids) + process::waited_ns(&[std::process::id()])
 }
 
 /// A scenario that does nothing.

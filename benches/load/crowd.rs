@@ -17,6 +17,9 @@ pub(crate) struct Member {
     pub(crate) jid: String,
 }
 
+/// With a patient plan: failures that are tried again, for each connection of the crowd.
+const RETRIES_EACH: usize = 1;
+
 /// Why not all came up.
 #[derive(Clone, Debug)]
 pub(crate) enum Shortfall {
@@ -45,10 +48,15 @@ pub(crate) fn raise(
         begun: 0,
         under_way: 0,
         members: Vec::with_capacity(count as usize),
+        again: Vec::new(),
+        refused: 0,
         lacks: None,
         failures: Vec::new(),
     };
     let done = swarm.run(&mut ramp, deadline_ns)?;
+    if ramp.refused > 0 {
+        println!("load/crowd came={count} tried_again={}", ramp.refused);
+    }
     let shortfall = match (ramp.lacks, ramp.failures.first()) {
         (Some(lacks), _) => Shortfall::Unsupported(lacks),
         (None, Some(first)) => Shortfall::Failed(format!("{} of {count} failed: {first}", ramp.failures.len())),
@@ -68,6 +76,9 @@ struct Ramp {
     under_way: u32,
     /// In the order of the tags, so that accounts and members have the same order.
     members: Vec<Option<Member>>,
+    /// Tags whose login failed and is tried again.
+    again: Vec<u32>,
+    refused: usize,
     lacks: Option<String>,
     failures: Vec<String>,
 }
@@ -88,10 +99,13 @@ impl Driver for Ramp {
             }
             Event::Frame(_) => {}
             Event::Ended(end) => {
-                if self.members[place as usize].take().is_none() {
-                    self.under_way -= 1;
-                }
+                let was_up = self.members[place as usize].take().is_some();
+                self.under_way -= u32::from(!was_up);
                 match end {
+                    End::Failed(_) if !was_up && self.may_try_again() => {
+                        self.refused += 1;
+                        self.again.push(tag);
+                    }
                     End::Unsupported(text) => self.lacks = Some(text),
                     End::Failed(text) => self.failures.push(text),
                     End::Closed => self.failures.push("closed by the server".to_owned()),
@@ -101,10 +115,12 @@ impl Driver for Ramp {
     }
 
     fn tick(&mut self, swarm: &mut Swarm) {
-        while self.begun < self.count && self.under_way < self.concurrency && !self.is_hopeless() {
-            let tag = self.first + self.begun;
-            self.begun += 1;
-            self.members.push(None);
+        while self.has_more() && self.under_way < self.concurrency && !self.is_hopeless() {
+            let tag = self.again.pop().unwrap_or_else(|| {
+                self.begun += 1;
+                self.members.push(None);
+                self.first + self.begun - 1
+            });
             match swarm.spawn(&self.plan, tag, tag) {
                 Ok(_) => self.under_way += 1,
                 Err(error) => self.failures.push(format!("no socket: {error}")),
@@ -113,7 +129,7 @@ impl Driver for Ramp {
     }
 
     fn is_done(&self) -> bool {
-        (self.begun == self.count && self.under_way == 0) || self.is_hopeless()
+        (!self.has_more() && self.under_way == 0) || self.is_hopeless()
     }
 
     fn progress(&self) -> (&'static str, u64, Option<u64>) {
@@ -122,6 +138,14 @@ impl Driver for Ramp {
 }
 
 impl Ramp {
+    fn has_more(&self) -> bool {
+        self.begun < self.count || !self.again.is_empty()
+    }
+
+    fn may_try_again(&self) -> bool {
+        self.plan.patient && self.refused < self.count as usize * RETRIES_EACH
+    }
+
     fn is_hopeless(&self) -> bool {
         self.lacks.is_some() || self.failures.len() >= FAILURES_MAX
     }

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Echo(kind)) => finish(echo::serve(kind).map(|()| true)),
+        Ok(Command::Picture(file)) => finish(draw(&file)),
         Ok(Command::Run(options)) => finish(run(*options)),
         Ok(Command::WriteAccounts(options, file)) => finish(write_accounts(&options, &file)),
         Err(error) => {
@@ -96,6 +97,11 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
         println!("report: {}", path.display());
     }
     Ok(bench.report.conclude())
+}
+
+fn draw(file: &Path) -> Result<bool, Box<dyn Error>> {
+    std::fs::write(file, plot::comparison(&std::io::read_to_string(std::io::stdin())?)?)?;
+    Ok(true)
 }
 
 fn write_accounts(options: &Options, file: &Path) -> Result<bool, Box<dyn Error>> {

@@ -120,6 +120,8 @@ pub(crate) struct Plan {
     pub(crate) dialect: Dialect,
     pub(crate) mechanism: Mechanism,
     pub(crate) goal: Goal,
+    /// Tries again when a login fails: some servers refuse a few of them after many have left.
+    pub(crate) patient: bool,
     /// Sends initial presence once bound.
     pub(crate) presence: bool,
     /// Account names are this and a number from zero.

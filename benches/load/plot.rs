@@ -14,6 +14,7 @@ const SIZE: (u32, u32) = (920, 440);
 /// Room of a bar, and of its name at the left.
 const BAR_PX: u32 = 26;
 const NAME_PX: u32 = 300;
+const SERVER_PX: u32 = 110;
 /// Pixels around the bars: title, axis.
 const FRAME_PX: u32 = 90;
 
@@ -45,7 +46,31 @@ pub(crate) fn latencies(title: &str, series: &[Series]) -> Drawn {
 /// Processor time of an operation, with its limit as a dark bar inside.
 pub(crate) fn costs(title: &str, costs: &[Cost]) -> Drawn {
     let size = (SIZE.0, BAR_PX * costs.len() as u32 + FRAME_PX);
-    draw(size, |area| bars(area, title, costs))
+    draw(size, |area| bars(area, &Bars { title, x: "microseconds", names_px: NAME_PX, title_px: 20 }, costs))
+}
+
+/// One small picture for each figure of several servers, two in a row; `text` has lines `figure TAB server TAB number`.
+pub(crate) fn comparison(text: &str) -> Drawn {
+    let mut figures: Vec<(&str, Vec<Cost>)> = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split('\t');
+        let (Some(figure), Some(server), Some(number)) = (words.next(), words.next(), words.next()) else {
+            return Err(format!("{line:?} is not `figure TAB server TAB number`").into());
+        };
+        let bar = Cost { name: server.to_owned(), us: number.parse()?, limit_us: None };
+        match figures.last_mut().filter(|(known, _)| *known == figure) {
+            Some((_, bars)) => bars.push(bar),
+            None => figures.push((figure, vec![bar])),
+        }
+    }
+    let tallest = figures.iter().map(|(_, bars)| bars.len() as u32).max().unwrap_or(0);
+    let rows = figures.len().div_ceil(2);
+    draw((SIZE.0, rows as u32 * (BAR_PX * tallest + FRAME_PX)), |area| {
+        for (part, (figure, costs)) in area.split_evenly((rows, 2)).iter().zip(&figures) {
+            bars(part, &Bars { title: figure, x: "", names_px: SERVER_PX, title_px: 14 }, costs)?;
+        }
+        Ok(())
+    })
 }
 
 fn draw(
@@ -101,10 +126,19 @@ where
     Ok(())
 }
 
-fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, costs: &[Cost]) -> Result<(), Box<dyn Error>> {
+struct Bars<'a> {
+    title: &'a str,
+    x: &'a str,
+    /// Room for the names at the left, and the height of the title's letters.
+    names_px: u32,
+    title_px: u32,
+}
+
+fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, look: &Bars<'_>, costs: &[Cost]) -> Result<(), Box<dyn Error>> {
     let most = costs.iter().map(|cost| cost.us).fold(0.0, f64::max);
     let mut builder = ChartBuilder::on(area);
-    builder.caption(title, ("sans-serif", 20)).margin(12).x_label_area_size(36).y_label_area_size(NAME_PX);
+    builder.caption(look.title, ("sans-serif", look.title_px)).margin(12);
+    builder.x_label_area_size(36).y_label_area_size(look.names_px);
     // Room at the right for the number.
     let mut chart = builder.build_cartesian_2d(0.0..most.max(0.001) * 1.35, (0..costs.len()).into_segmented())?;
     let name = |at: &SegmentValue<usize>| match at {
@@ -112,7 +146,7 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, costs: &[Cost]) 
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
     };
     let mut mesh = chart.configure_mesh();
-    mesh.disable_y_mesh().y_labels(costs.len().max(1)).y_label_formatter(&name).x_desc("microseconds").draw()?;
+    mesh.disable_y_mesh().y_labels(costs.len().max(1)).y_label_formatter(&name).x_desc(look.x).draw()?;
     let bar = |at: usize, us: f64, color: RGBAColor, inset: u32| {
         let corners = [(0.0, SegmentValue::Exact(at)), (us, SegmentValue::Exact(at + 1))];
         let mut bar = Rectangle::new(corners, color.filled());
@@ -124,7 +158,8 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, costs: &[Cost]) 
     chart.draw_series(limits.map(|(at, us)| bar(at, us, BLACK.mix(0.7), 9)))?;
     let number = |(at, cost): (usize, &Cost)| {
         let ratio = cost.limit_us.map(|limit| format!(" = {:.1} × limit", cost.us / limit)).unwrap_or_default();
-        let text = format!(" {:.1}{ratio}", cost.us);
+        let digits = if cost.us < 10.0 { 2 } else { 1 };
+        let text = format!(" {:.digits$}{ratio}", cost.us);
         let style = TextStyle::from(("sans-serif", 12)).pos(Pos::new(HPos::Left, VPos::Center));
         Text::new(text, (cost.us, SegmentValue::CenterOf(at)), style)
     };

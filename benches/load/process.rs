@@ -6,6 +6,7 @@
 //! (10 ms, but they remember threads that have ended), whichever is more.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::{env, fs, io};
 
@@ -57,7 +58,7 @@ pub(crate) fn slab_kib() -> Option<u64> {
     Some(field_kib(&text, "Slab:")).filter(|kib| *kib > 0)
 }
 
-/// The number behind `name` at the start of a line; zero when there is none.
+/// The number behind `name` at the start of a line, which is KiB for memory; zero when there is none.
 fn field_kib(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     value.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
@@ -77,10 +78,21 @@ fn ticks_ns(pid: u32) -> u64 {
 }
 
 fn threads_ns(pid: u32) -> u64 {
+    scheduled(pid, 0)
+}
+
+/// How long threads of `pids` were ready to run and had no core, in nanoseconds: much of it says that the machine had
+/// other work.
+pub(crate) fn waited_ns(pids: &[u32]) -> u64 {
+    pids.iter().map(|pid| scheduled(*pid, 1)).sum()
+}
+
+/// A field of all threads' `schedstat`, added up.
+fn scheduled(pid: u32, field: usize) -> u64 {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     let paths = threads.flatten().map(|thread| thread.path().join("schedstat"));
     let times = paths.filter_map(|path| fs::read_to_string(path).ok());
-    times.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    times.filter_map(|text| text.split_whitespace().nth(field)?.parse::<u64>().ok()).sum()
 }
 
 /// Processor time of the thread that asks, in nanoseconds; its latest milliseconds may be missing.
@@ -121,6 +133,16 @@ pub(crate) fn raise_descriptor_limit() {
     let mut shell = Command::new("/bin/sh");
     let error = shell.arg("-c").arg(script).arg(program).args(env::args_os().skip(1)).env(RAISED, "1").exec();
     eprintln!("the descriptor limit stays at {now}: {error}");
+}
+
+/// How far a process has read a file that it has open; zero when it has not.
+pub(crate) fn read_so_far(pid: u32, file: &Path) -> u64 {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let is_it = |descriptor: &fs::DirEntry| fs::read_link(descriptor.path()).is_ok_and(|path| path == file);
+    let number = descriptors.flatten().find(is_it).map(|descriptor| descriptor.file_name());
+    let info =
+        number.and_then(|number| fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(number)).ok());
+    info.map_or(0, |info| field_kib(&info, "pos:"))
 }
 
 /// Open descriptors of a process.

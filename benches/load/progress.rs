@@ -39,10 +39,11 @@ impl Progress {
             Some(total) => (done, total),
             None => (spent_ns / MS_NS, (self.deadline_ns - self.begun_ns) / MS_NS),
         };
-        let bar = self.bar.get_or_insert_with(|| begin(Duration::from_nanos(spent_ns)));
+        let message = format!("{what}: {done} ({rate:.0}/s)");
+        let bar = self.bar.get_or_insert_with(|| begin(Duration::from_nanos(spent_ns)).with_message(message.clone()));
         bar.set_length(end);
         bar.set_position(at);
-        bar.set_message(format!("{what}: {done} ({rate:.0}/s)"));
+        bar.set_message(message);
     }
 }
 

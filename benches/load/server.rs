@@ -197,6 +197,7 @@ impl Own {
         let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let clock = Clock::start();
         let mut progress = Progress::new(0, IMPORT_NS);
+        let whole = fs::metadata(file)?.len() / 1024;
         loop {
             if let Some(status) = child.try_wait()? {
                 let told = || io::Error::other(format!("the import failed: {}", self.end_of_log()));
@@ -208,7 +209,8 @@ impl Own {
                 child.wait()?;
                 return Err(io::Error::other(why));
             }
-            progress.show(clock.ns(), ("importing accounts, s", clock.ns() / SECOND_NS, None));
+            let read = process::read_so_far(child.id(), file) / 1024;
+            progress.show(clock.ns(), ("KiB of accounts imported", read, Some(whole)));
             pause(20);
         }
     }
@@ -282,8 +284,20 @@ hashes_waiting = 4096
     )
 }
 
+/// The C library of a program, by what is in its file.
+fn libc_of(path: &Path) -> &'static str {
+    let file = fs::read(path).unwrap_or_default();
+    let has = |text: &[u8]| memchr::memmem::find(&file, text).is_some();
+    match (has(b"/ld-linux"), has(b"/ld-musl"), has(b"GNU C Library")) {
+        (true, ..) => "glibc",
+        (_, true, _) => "musl",
+        (.., true) => "static glibc",
+        _ => "static, not glibc",
+    }
+}
+
 /// Says what is measured, for the report's header.
 pub(crate) fn describe(path: &Path) -> String {
     let bytes = fs::metadata(path).map_or(0, |meta| meta.len());
-    format!("{} ({bytes} bytes)", path.display())
+    format!("{} ({bytes} bytes, {})", path.display(), libc_of(path))
 }

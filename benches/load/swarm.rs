@@ -6,14 +6,17 @@
 //!
 //! A tick reads every ready socket to its end and, right behind each, writes what that reading caused: a
 //! window of messages costs one read and one write. Slots are freed at the end of a tick, so an id stays
-//! valid through it.
+//! valid through it. Preferred connections wait behind at most one other: the generator's own work, a thousand
+//! handshakes say, is no latency of the server.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{error, fmt, mem};
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token as Mark};
 use slab::Slab;
 use socket2::SockRef;
@@ -33,8 +36,13 @@ const READ_BYTES: usize = 64 * 1024;
 const PAUSED_RECEIVE_BYTES: usize = 16 * 1024;
 /// Readiness reports taken from the kernel at once.
 const EVENTS_PER_POLL: usize = 1024;
+const PREFERRED_PER_POLL: usize = 64;
 /// Longest wait in the kernel: the interval at which time-outs and signals are looked at.
 const POLL_MS: u64 = 100;
+/// Longest work on others before the preferred connections are looked at again.
+const PREFERENCE_NS: u64 = 200_000;
+/// In the main poll: a preferred connection is ready.
+const PREFERRED: Mark = Mark(usize::MAX);
 /// From connect to ready, and from `</stream:stream>` to its answer. Generous: a rival under full load is slow.
 const NEGOTIATION_TIMEOUT_NS: u64 = 60 * SECOND_NS;
 
@@ -107,6 +115,10 @@ impl From<io::Error> for Stop {
 #[derive(Debug)]
 pub(crate) struct Swarm {
     poll: Poll,
+    /// Registered in the main one: a poll is ready when one of its sockets is.
+    preferred: Poll,
+    prefers: bool,
+    preferred_ns: u64,
     clock: Clock,
     clients: Slab<Client>,
     sources: Sources,
@@ -122,8 +134,13 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// An empty swarm; `stop` ends every run when it is raised.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> io::Result<Self> {
+        let (poll, preferred) = (Poll::new()?, Poll::new()?);
+        poll.registry().register(&mut SourceFd(&preferred.as_raw_fd()), PREFERRED, Interest::READABLE)?;
         Ok(Self {
-            poll: Poll::new()?,
+            poll,
+            preferred,
+            prefers: false,
+            preferred_ns: 0,
             clock: Clock::start(),
             clients: Slab::new(),
             sources: Sources::default(),
@@ -152,6 +169,15 @@ impl Swarm {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(self.clients[id].socket(), Mark(id), interest)?;
         Ok(id)
+    }
+
+    /// From now on a connection is served before others.
+    pub(crate) fn prefer(&mut self, id: usize) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
+        self.prefers = true;
+        self.poll.registry().deregister(client.socket())?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.preferred.registry().register(client.socket(), Mark(id), interest)
     }
 
     /// Sends `bytes` on a ready connection. One that is gone swallows them; its end is reported apart.
@@ -203,6 +229,7 @@ impl Swarm {
     /// Cuts every connection.
     pub(crate) fn cut_all(&mut self) {
         self.clients.clear();
+        self.prefers = false;
         self.gone.clear();
         self.dirty.clear();
     }
@@ -231,11 +258,40 @@ impl Swarm {
                 _ => {}
             }
             for event in &events {
-                self.serve(driver, event.token().0, event.is_readable() || event.is_read_closed(), &mut plain);
-                self.flush_dirty(driver);
+                if event.token() != PREFERRED {
+                    self.serve(driver, event.token().0, event.is_readable() || event.is_read_closed(), &mut plain);
+                    self.flush_dirty(driver);
+                }
+                self.serve_preferred(driver, event.token() == PREFERRED, &mut plain)?;
             }
             self.sweep(driver);
         }
+    }
+
+    /// The preferred connections that are ready, and what is due, now or when it is time again.
+    fn serve_preferred(&mut self, driver: &mut dyn Driver, at_once: bool, plain: &mut Vec<u8>) -> Result<(), Stop> {
+        let now_ns = self.now_ns();
+        if !self.prefers || !(at_once || now_ns >= self.preferred_ns + PREFERENCE_NS) {
+            return Ok(());
+        }
+        self.preferred_ns = now_ns;
+        let mut events = Events::with_capacity(PREFERRED_PER_POLL);
+        loop {
+            self.preferred.poll(&mut events, Some(Duration::ZERO))?;
+            for event in &events {
+                self.serve(driver, event.token().0, event.is_readable() || event.is_read_closed(), plain);
+                self.flush_dirty(driver);
+            }
+            // The poll as a whole is an edge too: it must be found empty.
+            if events.iter().count() < PREFERRED_PER_POLL {
+                break;
+            }
+        }
+        if driver.due_ns() <= now_ns {
+            driver.tick(self);
+            self.flush_dirty(driver);
+        }
+        Ok(())
     }
 
     /// One ready socket.

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Runs the load test against Stonechat and other servers, and writes one table.
 
-    benches/rivals/compare.py --load LOAD_TEST_BINARY [--sessions 2000] [--seconds 5] [--rounds 5] [--only NAME] [--out FILE]
+    benches/rivals/compare.py --load LOAD_TEST_BINARY [--sessions 10000] [--seconds 5] [--rounds 5] [--only SERVER]
+        [--results DIR] [--minutes N] [--out FILE] [--picture SVG]
 
 `run.sh` beside it installs what is needed, builds the load test and calls this. Each server has the machine to itself
-while it is measured. With several rounds a cell is the median and, in brackets, the least and the most.
+while it is measured, and is started anew for each scenario. What a scenario printed is kept in DIR, one file for each
+server, round and scenario, and not measured again: so the whole may be done in pieces, a server or some minutes at a time, and
+the table is made from all that is there. With several rounds a cell is the median and, in brackets, the least and
+the most.
 """
 
 import argparse
@@ -16,90 +20,198 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import servers
 
-# Title, scenario, key, what the row must match, digits.
+OWN = "Stonechat"
+CHAT = {"dialect": "rfc6120"}
+# Title, scenario, key, what the row must match, digits, whether less is better (None: it is not compared).
 FIGURES = [
-    ("empty server, RSS MiB", "idle", "rss_empty_mib", {}, 1),
-    ("idle TLS session with presence, RSS KiB", "idle", "rss_per_session_kib", {}, 2),
-    ("kept when all have left, %", "idle", "kept_percent", {}, 0),
-    ("login with presence, CPU ms", "idle", "cpu_ms_per_login", {}, 3),
-    ("login + logout, PLAIN, CPU ms", "storm", "cpu_ms_each", {"mechanism": "PLAIN", "handshake": "full"}, 3),
-    ("login + logout, SCRAM-SHA-1, CPU ms", "storm", "cpu_ms_each", {"mechanism": "SCRAM-SHA-1", "handshake": "full"}, 3),
-    ("full handshake with STARTTLS, CPU ms", "handshake", "cpu_ms_each", {"dialect": "rfc6120", "handshake": "full"}, 3),
-    ("resumed handshake, CPU ms", "handshake", "cpu_ms_each", {"dialect": "rfc6120", "handshake": "resumed"}, 3),
-    ("chat, 1 pair, window 1: p50 µs", "chat", "p50_us", {"dialect": "rfc6120", "pairs": 1, "window": 1}, 0),
-    ("chat, 1 pair, window 1: p99 µs", "chat", "p99_us", {"dialect": "rfc6120", "pairs": 1, "window": 1}, 0),
-    ("chat, 100 pairs, window 10: messages/s", "chat", "messages_per_s", {"dialect": "rfc6120", "pairs": 100, "window": 10}, 0),
-    ("chat, 100 pairs, window 10: CPU µs a message", "chat", "cpu_us_per_message", {"dialect": "rfc6120", "pairs": 100, "window": 10}, 1),
-    ("presence to 20 contacts: CPU µs a delivery", "presence", "cpu_us_per_delivered", {"contacts": 20}, 1),
+    ("empty server, RSS MiB", "idle", "rss_empty_mib", {}, 1, True),
+    ("idle TLS session with presence, RSS KiB", "idle", "rss_per_session_kib", {}, 2, True),
+    ("the same, PSS KiB", "idle", "pss_per_session_kib", {}, 2, None),
+    ("its socket in the kernel, KiB", "idle", "kernel_per_session_kib", {}, 1, None),
+    ("kept when all have left, %", "idle", "kept_percent", {}, 0, None),
+    ("login with presence, CPU ms", "idle", "cpu_ms_per_login", {}, 3, True),
+    ("login + logout, PLAIN, CPU ms", "storm", "cpu_ms_each", {"mechanism": "PLAIN", "handshake": "full"}, 3, True),
+    ("login + logout, SCRAM-SHA-1, CPU ms", "storm", "cpu_ms_each", {"mechanism": "SCRAM-SHA-1", "handshake": "full"}, 3, True),
+    ("logins/s, PLAIN", "storm", "per_s", {"mechanism": "PLAIN", "handshake": "full"}, 0, False),
+    ("full handshake with STARTTLS, CPU ms", "handshake", "cpu_ms_each", {"dialect": "rfc6120", "handshake": "full"}, 3, True),
+    ("resumed handshake, CPU ms", "handshake", "cpu_ms_each", {"dialect": "rfc6120", "handshake": "resumed"}, 3, True),
+    ("chat, 1 pair, window 1: p50 µs", "chat", "p50_us", {**CHAT, "pairs": 1, "window": 1}, 0, True),
+    ("chat, 1 pair, window 1: p99 µs", "chat", "p99_us", {**CHAT, "pairs": 1, "window": 1}, 0, True),
+    ("chat, 100 pairs, window 10: messages/s", "chat", "messages_per_s", {**CHAT, "pairs": 100, "window": 10}, 0, False),
+    ("chat, 100 pairs, window 10: CPU µs a message", "chat", "cpu_us_per_message", {**CHAT, "pairs": 100, "window": 10}, 1, True),
+    ("presence to 20 contacts: CPU µs a delivery", "presence", "cpu_us_per_delivered", {"contacts": 20}, 1, True),
 ]
+# Those of the picture.
+PICTURED = {
+    "idle TLS session with presence, RSS KiB",
+    "login + logout, PLAIN, CPU ms",
+    "chat, 100 pairs, window 10: CPU µs a message",
+    "presence to 20 contacts: CPU µs a delivery",
+}
+SCENARIOS = ["idle", "storm", "handshake", "chat", "presence"]
+# Longest run of one scenario; what has not ended by then is said to have failed.
+SCENARIO_S = 200
 
 
-def run(load, scenarios, options, failures, name):
-    """One run of the load test; its rows."""
-    command = [load, "--bench", *scenarios, "--dialect", "rfc6120", *map(str, options)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=3600)
-    rows = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
-    failures += [f"{name}: {line}" for line in ended.stderr.splitlines() if line.startswith("FAILED")]
-    if not rows:
-        failures.append(f"{name}: {ended.stderr.strip()[-300:]}")
-    return rows
-
-
-def shared(arguments):
-    options = ["--sessions", arguments.sessions, "--contacts", 20, "--seconds", arguments.seconds]
-    return options + ["--pairs", 1, "--pairs", 100, "--window", 1, "--window", 10]
-
-
-LOGINS = ["--mechanism", "PLAIN", "--mechanism", "SCRAM-SHA-1"]
-
-
-def measure_own(arguments, failures):
-    rows = run(arguments.load, ["idle"], shared(arguments), failures, "Stonechat")
-    return rows + run(
-        arguments.load, ["storm", "handshake", "chat", "presence"], shared(arguments) + LOGINS, failures, "Stonechat"
-    )
-
-
-def measure_rival(kind, arguments, file, folder, failures):
-    server = kind(folder, "bench.local")
-    rows = []
+def run(load, scenario, options):
+    """One run of one scenario; what it printed, and what failed."""
+    command = [load, "--bench", scenario, "--dialect", "rfc6120", *map(str, options)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    late = []
     try:
-        server.prepare(file)
-        for scenarios, more in (["idle"], server.quiet), (["storm", "handshake", "chat", "presence"], LOGINS):
-            server.start()
-            options = shared(arguments) + ["--target", f"127.0.0.1:{server.port}", "--domain", server.domain]
-            for pid in server.pids():
-                options += ["--server-pid", pid]
-            rows += run(arguments.load, scenarios, options + more, failures, kind.name)
-            server.stop()
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        failures.append(f"{kind.name}: {error}")
+        out, errors = process.communicate(timeout=SCENARIO_S)
+    except subprocess.TimeoutExpired:
+        # Asked politely, it ends what it has started.
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate()
+        late = [f"{scenario} had not ended after {SCENARIO_S} s"]
     finally:
-        server.stop()
-    return rows
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    failures = [line.removeprefix("FAILED: ")[:300] for line in errors.splitlines() if line.startswith("FAILED")] + late
+    skipped = [line for line in out.splitlines() if " skipped=" in line or " tried_again=" in line]
+    if not rows:
+        failures.append(errors.strip()[-300:] or "nothing was printed")
+    return {"rows": rows, "failures": failures, "notes": skipped}
 
 
-def cell(rounds, scenario, key, wanted, digits):
+def options_of(arguments, scenario, quiet):
+    options = ["--sessions", arguments.sessions, "--contacts", 20, "--seconds", arguments.seconds]
+    options += ["--pairs", 1, "--pairs", 100, "--window", 1, "--window", 10, "--no-hubs"]
+    return options + (["--mechanism", "PLAIN", "--mechanism", "SCRAM-SHA-1"] if scenario == "storm" else quiet)
+
+
+class Own:
+    """Stonechat, which the load test starts by itself."""
+
+    name = OWN
+
+    def __init__(self, folder):
+        pass
+
+    def measure(self, arguments, scenario):
+        return run(arguments.load, scenario, options_of(arguments, scenario, []))
+
+    def close(self):
+        pass
+
+
+def rival(kind):
+    class Rival:
+        """Another server; its accounts are made once."""
+
+        name = kind.name
+
+        def __init__(self, folder):
+            self.folder, self.server = folder, None
+
+        def measure(self, arguments, scenario):
+            try:
+                if self.server is None:
+                    file = self.folder / "accounts.xml"
+                    options = options_of(arguments, scenario, [])
+                    words = [arguments.load, "--bench", *map(str, options), "--clear-passwords", "--write-accounts", file]
+                    subprocess.run(words, check=True)
+                    self.server = kind(self.folder / "server", "bench.local")
+                    self.server.prepare(file)
+                self.server.start()
+                options = options_of(arguments, scenario, self.server.quiet)
+                options += ["--target", f"127.0.0.1:{self.server.port}", "--domain", self.server.domain]
+                for pid in self.server.pids():
+                    options += ["--server-pid", pid]
+                return run(arguments.load, scenario, options)
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                return {"rows": [], "failures": [str(error)[-300:]], "notes": []}
+            finally:
+                self.close()
+
+        def close(self):
+            if self.server:
+                self.server.stop()
+
+    return Rival
+
+
+def file_of(results, name, number, scenario):
+    return results / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.{number}.{scenario}.json"
+
+
+def measure(kind, arguments, end):
+    """All rounds and scenarios of a server that are not there yet; `False` when the time is up."""
+    todo = [(number, scenario) for number in range(arguments.rounds) for scenario in SCENARIOS]
+    todo = [which for which in todo if not file_of(arguments.results, kind.name, *which).exists()]
+    with tempfile.TemporaryDirectory(prefix="stonechat-rivals-") as scratch:
+        server = kind(pathlib.Path(scratch))
+        try:
+            for number, scenario in todo:
+                if time.monotonic() > end:
+                    return False
+                print(f"{kind.name}, round {number + 1} of {arguments.rounds}: {scenario}", file=sys.stderr)
+                result = server.measure(arguments, scenario)
+                result |= {"server": kind.name, "round": number, "scenario": scenario, "sessions": arguments.sessions}
+                file_of(arguments.results, kind.name, number, scenario).write_text(json.dumps(result, indent=1) + "\n")
+        finally:
+            server.close()
+    return True
+
+
+def numbers(results, scenario, key, wanted):
     """A figure of all rounds."""
     found = []
-    for rows in rounds:
-        fits = [row for row in rows if row["scenario"] == scenario and all(row.get(k) == v for k, v in wanted.items())]
-        found += [row[key] for row in fits[:1] if row.get(key) is not None]
+    for result in results:
+        rows = [row for row in result["rows"] if row["scenario"] == scenario and all(row.get(k) == v for k, v in wanted.items())]
+        found += [row[key] for row in rows[:1] if row.get(key) is not None]
+    return found
+
+
+def cell(found, digits):
     if not found:
         return "–"
     middle = f"{statistics.median(found):.{digits}f}"
     return middle if len(found) == 1 else f"{middle} [{min(found):.{digits}f}..{max(found):.{digits}f}]"
 
 
+def lead(measured, names, figure, less):
+    """How many times better Stonechat is than the best of the others."""
+    middles = {name: statistics.median(found) for name in names if (found := numbers(measured[name], *figure))}
+    own, others = middles.pop(OWN, None), list(middles.values())
+    if less is None or not own or not others:
+        return "–"
+    return f"{min(others) / own:.1f}" if less else f"{own / max(others):.1f}"
+
+
 def table(measured):
-    names = list(measured)
-    lines = ["| figure | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
-    for title, *figure in FIGURES:
-        lines.append(f"| {title} | " + " | ".join(cell(measured[name], *figure) for name in names) + " |")
+    names = sorted(measured, key=lambda name: name != OWN)
+    lines = ["| figure | " + " | ".join(names) + " | best other ÷ Stonechat |", "|---|" + "---:|" * (len(names) + 1)]
+    for title, scenario, key, wanted, digits, less in FIGURES:
+        figure = scenario, key, wanted
+        cells = [cell(numbers(measured[name], *figure), digits) for name in names]
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {lead(measured, names, figure, less)} |")
     return "\n".join(lines) + "\n"
+
+
+def draw(load, measured, file):
+    lines = []
+    for title, scenario, key, wanted, digits, _ in FIGURES:
+        if title in PICTURED:
+            found = {name: numbers(results, scenario, key, wanted) for name, results in measured.items()}
+            lines += [f"{title}\t{name}\t{statistics.median(all_of):.{digits}f}\n" for name, all_of in found.items() if all_of]
+    subprocess.run([load, "--bench", "--picture", file], input="".join(lines), text=True, check=True)
+
+
+def collect(folder):
+    """Everything that was measured, by server."""
+    measured = {}
+    for file in sorted(folder.glob("*.json")):
+        result = json.loads(file.read_text())
+        measured.setdefault(result["server"], []).append(result)
+    return measured
 
 
 def main():
@@ -107,28 +219,29 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--load", required=True)
-    parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--sessions", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", action="append", help="a server's name; may be repeated")
+    parser.add_argument("--only", action="append", help="a server's name, 'table' for none; may be repeated")
+    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("target/rivals"))
+    parser.add_argument("--minutes", type=float, default=1e6, help="nothing is begun after so many")
     parser.add_argument("--out")
+    parser.add_argument("--picture", help="an SVG of the most telling figures")
     arguments = parser.parse_args()
-    kinds = [kind for kind in servers.RIVALS if not arguments.only or kind.name in arguments.only]
-    measured, failures = {"Stonechat": []}, []
-    with tempfile.TemporaryDirectory(prefix="stonechat-rivals-") as scratch:
-        file = pathlib.Path(scratch) / "accounts.xml"
-        options = [*map(str, shared(arguments)), "--clear-passwords", "--write-accounts", str(file)]
-        subprocess.run([arguments.load, "--bench", *options], check=True)
-        for number in range(arguments.rounds):
-            measured["Stonechat"].append(measure_own(arguments, failures))
-            for kind in kinds:
-                print(f"round {number + 1} of {arguments.rounds}: {kind.name}", file=sys.stderr)
-                folder = pathlib.Path(scratch) / f"{re.sub('[^a-z0-9]', '', kind.name)}{number}"
-                measured.setdefault(kind.name, []).append(measure_rival(kind, arguments, file, folder, failures))
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + arguments.minutes * 60
+    for kind in [Own] + [rival(kind) for kind in servers.RIVALS]:
+        if (not arguments.only or kind.name in arguments.only) and not measure(kind, arguments, end):
+            print("the time is up; the same command goes on from here", file=sys.stderr)
+            break
+    measured = collect(arguments.results)
+    failures = [f"{result['server']}, {line}" for results in measured.values() for result in results for line in result["failures"]]
     text = table(measured) + "".join(f"\nFAILED {line}" for line in failures)
     print(text)
     if arguments.out:
         pathlib.Path(arguments.out).write_text(text + "\n")
+    if arguments.picture:
+        draw(arguments.load, measured, arguments.picture)
     sys.exit(1 if failures else 0)
 
 

@@ -161,7 +161,7 @@ VirtualHost "{self.domain}"
 class ProsodyTuned(Prosody):
     """The same with a collector that waits until the heap has doubled, as its documentation suggests for load."""
 
-    name = "prosody, gc 200/200"
+    name = "prosody-gc200"
     gc = 'gc = { mode = "incremental", threshold = 200, speed = 200 }'
 
 

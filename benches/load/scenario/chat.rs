@@ -48,13 +48,24 @@ struct Limit {
 /// Each shape in each dialect, and the limits before and behind each, so that a machine that grows slower or faster
 /// meanwhile does so to both.
 pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
+    let shapes = shapes(bench);
+    if !bench.options.dialects.contains(&Dialect::Plain) {
+        // It is told all the same: it shows what TLS costs where there is nothing else.
+        for &shape in &shapes {
+            bare(bench, Dialect::TcpEcho, Kind::Tcp, shape)?;
+        }
+    }
+    run_shapes(bench, &shapes)
+}
+
+/// The same for these shapes.
+pub(super) fn run_shapes(bench: &mut Bench, shapes: &[Shape]) -> Outcome<()> {
     bench.server.restart(&Setup::default())?;
-    for shape in shapes(bench) {
+    for &shape in shapes {
         for secure in [true, false] {
             let mut dialects = bench.options.dialects.clone();
             dialects.retain(|dialect| dialect.is_secure() == secure);
-            // The plain echo is always told: it shows what TLS costs where there is nothing else.
-            if secure && dialects.is_empty() {
+            if dialects.is_empty() {
                 continue;
             }
             let mut before = limit(bench, secure, shape)?;

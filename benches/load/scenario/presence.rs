@@ -29,7 +29,7 @@ const SENDERS_MAX: usize = 50;
 
 /// Each circle, in each dialect.
 pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
-    for circle in [bench.population.friends.clone(), bench.population.hubs.clone()] {
+    for circle in bench.circles() {
         for dialect in bench.options.dialects.clone() {
             let Some(plan) = bench.circle_plan(dialect, &circle).map(Arc::new) else {
                 bench.report.skip("presence", dialect.name(), "no port was given for it");

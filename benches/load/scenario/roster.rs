@@ -18,7 +18,7 @@ const SESSIONS: u32 = 20;
 
 /// Each circle, in each dialect: whole rosters, then versions.
 pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
-    let circles = [bench.population.friends.clone(), bench.population.hubs.clone()];
+    let circles = bench.circles();
     for circle in circles.into_iter().take(if bench.options.quick { 1 } else { 2 }) {
         for dialect in bench.options.dialects.clone() {
             let Some(plan) = bench.circle_plan(dialect, &circle) else {

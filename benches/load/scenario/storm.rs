@@ -21,7 +21,7 @@ use crate::talk::SLICE_NS;
 use crate::tls;
 
 /// Longest first round, and longest wait for the last connections.
-const WARM_UP_S: u64 = 60;
+const WARM_UP_S: u64 = 30;
 /// Fewest connections of a measurement, however long they take.
 const DONE_MIN: u64 = 100;
 /// A storm is given up when so many more failed than went well: a server that refuses some is measured with

@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal;
 
+use super::chat::{self, Shape};
 use super::{Outcome, perform, storm};
 use crate::args::Scenario;
 use crate::bench::Bench;
@@ -136,6 +137,13 @@ struct Samples {
     ratios: Vec<f64>,
 }
 
+/// What is talked.
+const SHAPES: [Shape; 3] = [
+    Shape { pairs: 1, window: 1, size: 300 },
+    Shape { pairs: 100, window: 1, size: 300 },
+    Shape { pairs: 100, window: 10, size: 300 },
+];
+
 /// The scenarios that targets are measured by.
 pub(crate) const SCENARIOS: [Scenario; 8] = [
     Scenario::Idle,
@@ -197,6 +205,7 @@ fn measure(bench: &mut Bench, scenario: Scenario) -> Outcome<()> {
     bench.options.mechanisms = vec![Mechanism::Plain, Mechanism::ScramSha1, Mechanism::ScramSha256];
     let outcome = match scenario {
         Scenario::Storm => storm::full_storms(bench),
+        Scenario::Chat => chat::run_shapes(bench, &SHAPES),
         _ => perform(bench, scenario),
     };
     bench.options = options;
