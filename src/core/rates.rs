@@ -22,7 +22,6 @@ use crate::limits::{
 use crate::purse::{Rates, slot};
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
-use std::hash::Hasher as _;
 use std::mem;
 
 /// What a frame has caused beside itself.
@@ -194,11 +193,10 @@ impl Recipients {
             self.lately.fill(0);
             (self.count, self.turned_slot) = (0, slot);
         }
-        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write_u32(session.slot());
-        hasher.write_u32(session.generation());
-        hasher.write(bare.as_bytes());
-        let bit = hasher.finish() as usize % RECIPIENT_BITS;
+        // Who writes goes into the keys: what the hash makes of an address is not to be known of any session.
+        let who = u64::from(session.slot()) << 32 | u64::from(session.generation());
+        let hasher = SipHasher13::new_with_keys(self.keys.0 ^ who, self.keys.1);
+        let bit = hasher.hash(bare.as_bytes()) as usize % RECIPIENT_BITS;
         let (word, mask) = (bit / 64, 1_u64 << (bit % 64));
         let Some(lately) = self.lately.get_mut(word) else { return false };
         if *lately & mask != 0 {

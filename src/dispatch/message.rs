@@ -9,7 +9,7 @@
 
 use super::remote::COMPONENT_AWAY;
 use super::{Address, Dispatch, Frame, Promise, address};
-use crate::im::directory::Route;
+use crate::im::directory::{Route, There};
 use crate::im::offline::{self, Kept};
 use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
@@ -47,8 +47,11 @@ enum Keeping {
 impl Dispatch<'_> {
     pub(super) fn message(&mut self, frame: Frame<'_>) -> Result<Promise, Stop> {
         let kind = MessageType::parse(frame.head.attr(frame.bytes, "type").as_deref());
-        let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let raw = frame.head.attr(frame.bytes, "to");
+        if let Some(there) = raw.as_deref().and_then(|text| self.columns.directory.there(text)) {
+            return self.message_to_session(frame, kind, there);
+        }
+        let mut scratch = std::mem::take(&mut self.columns.scratch.jid);
         let outcome = match address(raw.as_deref(), &mut scratch) {
             Address::None => self.message_to_self(frame, kind),
             Address::Malformed => Err(StanzaCondition::JidMalformed.into()),
@@ -56,6 +59,16 @@ impl Dispatch<'_> {
         };
         self.columns.scratch.jid = scratch;
         outcome.map(|()| Promise::None)
+    }
+
+    /// What most messages are: for a full JID that is there.
+    fn message_to_session(&mut self, frame: Frame<'_>, kind: MessageType, there: There<'_>) -> Result<Promise, Stop> {
+        self.refuse_forged(frame, kind, there.to)?;
+        let may_be_blocked = there.blocks || frame.sender.session().is_none_or(|id| self.columns.directory.blocks(id));
+        if !may_be_blocked || !self.is_stopped(frame, kind, there.to)? {
+            self.deliver(frame, there.session);
+        }
+        Ok(Promise::None)
     }
 
     /// Without `to` it goes to the sender's own bare JID (RFC 6120 §10.3.1).

@@ -10,7 +10,7 @@ use crate::ids::SessionId;
 use crate::im::announce::{UNAVAILABLE, write_presence};
 use crate::im::columns::Effect;
 use crate::im::directory::{Presence, Replay};
-use crate::im::presence::Availability;
+use crate::im::presence::{Availability, BadPresence, Reading, is_availability};
 use crate::im::sender::Sender;
 use crate::im::session::{Directed, SessionFlags};
 use crate::im::stop::{Refusal, Stop};
@@ -71,12 +71,7 @@ impl Dispatch<'_> {
 
     /// Initial or later presence (§§4.2, 4.4).
     fn available(&mut self, frame: Frame<'_>, session: SessionId) -> Result<(), Stop> {
-        let priority = if frame.head.child_count() == 0 {
-            0
-        } else {
-            let tree = Tree::parse(frame.bytes, frame.head, frame.ns).map_err(|_| StanzaCondition::BadRequest)?;
-            Availability::read(tree.root()).map_err(|_| StanzaCondition::BadRequest)?.priority
-        };
+        let priority = availability(frame).map_err(|BadPresence| StanzaCondition::BadRequest)?.priority;
         if frame.bytes.len() > self.columns.bounds.presence_bytes_max {
             return Err(TOO_LONG.into());
         }
@@ -267,6 +262,28 @@ impl Dispatch<'_> {
         subscribing.finish();
         Ok(Promise::Answer)
     }
+}
+
+/// What the children say that the server acts on. Clients write them plainly, and then nothing is built for it.
+fn availability(frame: Frame<'_>) -> Result<Availability, BadPresence> {
+    let Frame { head, bytes, ns, .. } = frame;
+    let mut reading = Reading::default();
+    if head.child_count() as usize == head.children().len() {
+        let mut theirs = head.children().iter().filter(|child| is_availability(child.local(bytes)));
+        let all_plain = theirs.all(|child| child.plain_text(bytes).is_some());
+        if all_plain {
+            for child in head.children().iter().filter(|child| child.is(bytes, ns, CLIENT, child.local(bytes))) {
+                reading.child(child.local(bytes), child.plain_text(bytes).unwrap_or_default())?;
+            }
+            return Ok(reading.end());
+        }
+    }
+    // What passed the scan is a tree, unless it is too long.
+    let tree = Tree::parse(bytes, head, ns).map_err(|_| BadPresence)?;
+    for child in tree.root().children().filter(|child| child.ns() == CLIENT) {
+        reading.child(child.name(), &child.text())?;
+    }
+    Ok(reading.end())
 }
 
 /// What `<status/>` says in a presence payload; empty if there is none.

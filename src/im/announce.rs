@@ -18,15 +18,58 @@ pub const UNAVAILABLE: Presence<'static> = Presence { id: None, payload: b" type
 /// The payload of a question for somebody's presence (RFC 6121 §4.3).
 const PROBE: Presence<'static> = Presence { id: None, payload: b" type='probe'/>" };
 
+/// A presence that goes to many: all but their addresses, as it will be sent.
+#[derive(Clone, Copy, Debug)]
+struct Encoded<'a> {
+    /// Up to the address.
+    front: &'a [u8],
+    /// Behind it.
+    back: &'a [u8],
+}
+
+impl<'a> Encoded<'a> {
+    fn new(from: &str, presence: Presence<'_>, scratch: &'a mut Vec<u8>) -> Self {
+        scratch.clear();
+        write_front(from, scratch);
+        scratch.extend_from_slice(TO);
+        let cut = scratch.len();
+        scratch.push(b'\'');
+        write_back(presence, scratch);
+        let (front, back) = scratch.split_at_checked(cut).unwrap_or_default();
+        Self { front, back }
+    }
+
+    fn write(self, to: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.front);
+        escape_attr(to, out);
+        out.extend_from_slice(self.back);
+    }
+}
+
+const TO: &[u8] = b" to='";
+
 /// Appends a presence stanza.
 pub fn write_presence(from: &str, to: Option<&str>, presence: Presence<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"<presence");
-    for (name, value) in [(&b" from='"[..], Some(from)), (b" to='", to), (b" id='", presence.id)] {
-        if let Some(value) = value {
-            out.extend_from_slice(name);
-            escape_attr(value, out);
-            out.push(b'\'');
-        }
+    write_front(from, out);
+    if let Some(to) = to {
+        out.extend_from_slice(TO);
+        escape_attr(to, out);
+        out.push(b'\'');
+    }
+    write_back(presence, out);
+}
+
+fn write_front(from: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<presence from='");
+    escape_attr(from, out);
+    out.push(b'\'');
+}
+
+fn write_back(presence: Presence<'_>, out: &mut Vec<u8>) {
+    if let Some(id) = presence.id {
+        out.extend_from_slice(b" id='");
+        escape_attr(id, out);
+        out.push(b'\'');
     }
     out.extend_from_slice(presence.payload);
 }
@@ -46,7 +89,8 @@ impl Columns<'_> {
     /// A session's presence goes to all contacts that see the account, and to the account's own available resources
     /// but `except`.
     pub fn broadcast(&mut self, from: JidRef<'_>, presence: Presence<'_>, except: Option<SessionId>) {
-        let Self { directory, outboxes, hosts, metrics, .. } = self;
+        let Self { directory, outboxes, hosts, metrics, scratch, .. } = self;
+        let encoded = Encoded::new(from.as_str(), presence, &mut scratch.presence);
         let blocked = directory.online(from.bare()).and_then(|online| online.blocked.as_deref());
         for contact in directory.contacts(from.bare()).filter(|contact| contact.subscribed.from) {
             if !may_meet(from, blocked, contact) {
@@ -56,7 +100,7 @@ impl Columns<'_> {
                 let domain = JidRef::of_prepared(contact.bare).domainpart();
                 if let Some(conn) = hosts.component(domain) {
                     outboxes.append_in_turn(conn, |out| {
-                        outward(out, |out| write_presence(from.as_str(), Some(contact.bare), presence, out));
+                        outward(out, |out| encoded.write(contact.bare, out));
                     });
                 }
                 continue;
@@ -65,17 +109,14 @@ impl Columns<'_> {
                 if names(blocked, session.jid.as_ref()) {
                     continue;
                 }
-                outboxes.append_in_turn(session.conn, |out| {
-                    write_presence(from.as_str(), Some(contact.bare), presence, out)
-                });
+                outboxes.append_in_turn(session.conn, |out| encoded.write(contact.bare, out));
                 metrics.presence_delivered += 1;
             }
         }
         for (id, session) in directory.resources(from.bare()) {
             if session.is_available() && Some(id) != except {
                 // Addressed, as in the examples of §4.5.2: slixmpp loses what has no `to`.
-                let to = Some(session.jid.as_str());
-                outboxes.append_in_turn(session.conn, |out| write_presence(from.as_str(), to, presence, out));
+                outboxes.append_in_turn(session.conn, |out| encoded.write(session.jid.as_str(), out));
                 metrics.presence_delivered += 1;
             }
         }

@@ -142,6 +142,8 @@ pub struct Scratch {
     pub from: String,
     /// For what is written once and appended often.
     pub out: Vec<u8>,
+    /// For a presence that goes to many.
+    pub presence: Vec<u8>,
     /// For those that get it.
     pub targets: Vec<SessionId>,
 }

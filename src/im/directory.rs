@@ -11,8 +11,10 @@
 //! closed enum that has room for sessions on other processes and other servers
 //! (`docs/architecture.md`, "Beyond one machine").
 
+mod found;
 mod seen;
 
+pub use found::There;
 pub use seen::Seen;
 
 use crate::ids::{ConnId, SessionId, Table};
@@ -20,11 +22,10 @@ use crate::im::blocks::Blocked;
 use crate::im::payloads::Payloads;
 use crate::im::sender::Sender;
 use crate::im::session::{Available, Directed, Session, SessionFlags};
-use crate::jid::{Jid, JidRef};
+use crate::jid::Jid;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
-use std::hash::Hasher as _;
 use std::ops::{Deref, DerefMut};
 
 /// Where stanzas for a JID go.
@@ -367,13 +368,6 @@ impl Directory {
         }
     }
 
-    /// Whether an account that is online has blocked `by`. Never one of its own resources, whatever its list says
-    /// (XEP-0191 §5).
-    pub fn has_blocked(&self, bare: &str, by: JidRef<'_>) -> bool {
-        let blocked = self.online(bare).and_then(|online| online.blocked.as_deref());
-        blocked.is_some_and(|blocked| by.bare() != bare && blocked.matches(by))
-    }
-
     /// What a session has last broadcast; none before initial presence and after unavailable.
     pub fn presence<'a>(&'a self, session: &'a Session) -> Option<Presence<'a>> {
         let available = session.presence.as_deref()?;
@@ -405,18 +399,6 @@ impl Directory {
         if let Some(old) = old {
             self.payloads.release(old.payload);
         }
-    }
-
-    /// The session of exactly this full JID.
-    pub fn find(&self, jid: JidRef<'_>) -> Option<SessionId> {
-        let resource = jid.resourcepart()?;
-        let mut resources = self.resources(jid.bare());
-        resources.find(|(_, session)| session.jid.as_ref().resourcepart() == Some(resource)).map(|(id, _)| id)
-    }
-
-    /// Where stanzas for this full JID go, its domain being hosted here.
-    pub fn route(&self, jid: JidRef<'_>) -> Route {
-        self.find(jid).map_or(Route::Nobody, Route::Local)
     }
 
     fn name(&self, bare: &str) -> Option<u32> {
@@ -465,7 +447,8 @@ impl Directory {
         if self.online(&bare).is_none() {
             self.come_online(&bare, loaded);
         }
-        let session = Session::new(jid, conn, flags);
+        let mut session = Session::new(jid, conn, flags);
+        session.name = self.name(&bare).unwrap_or(u32::MAX);
         self.behind_bytes += session.heap_bytes();
         let id = self.sessions.insert(session);
         let next = self.online_mut(&bare).and_then(|mut online| online.first.replace(id));
@@ -584,9 +567,7 @@ fn hash_of(keys: (u64, u64), names: &Slab<Name>, at: u32) -> u64 {
 }
 
 fn hash(keys: (u64, u64), bare: &str) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
-    hasher.write(bare.as_bytes());
-    hasher.finish()
+    SipHasher13::new_with_keys(keys.0, keys.1).hash(bare.as_bytes())
 }
 
 /// The sessions of one account.

@@ -9,7 +9,6 @@
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
-use std::hash::Hasher as _;
 
 /// A payload that is kept; to be given back with [`Payloads::release`].
 #[derive(Debug, PartialEq, Eq)]
@@ -102,9 +101,7 @@ impl Payloads {
 }
 
 fn hash(keys: (u64, u64), bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
-    hasher.write(bytes);
-    hasher.finish()
+    SipHasher13::new_with_keys(keys.0, keys.1).hash(bytes)
 }
 
 #[cfg(test)]

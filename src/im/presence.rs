@@ -1,7 +1,5 @@
 //! Presence stanzas: what their children say (RFC 6121 §4.7.2).
 
-use crate::xml::Element;
-
 /// `<show/>`, or none of them: plainly available. In the RFC's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
@@ -30,28 +28,41 @@ pub struct Availability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadPresence;
 
-impl Availability {
-    /// Reads the children of a `<presence/>`.
+/// Reads the children of a `<presence/>` that are in its own namespace, one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    show: Option<Show>,
+    priority: Option<i8>,
+}
+
+impl Reading {
+    /// One child, its local name and text.
     ///
     /// # Errors
     ///
     /// [`BadPresence`]: answer `bad-request`.
-    pub fn read(presence: Element<'_>) -> Result<Self, BadPresence> {
-        let (mut show, mut priority) = (None, None);
-        for child in presence.children().filter(|child| child.ns() == presence.ns()) {
-            let text = child.text();
-            let text = text.trim();
-            let repeated = match child.name() {
-                "show" => show.replace(read_show(text)?).is_some(),
-                "priority" => priority.replace(text.parse::<i8>().map_err(|_| BadPresence)?).is_some(),
-                _ => false,
-            };
-            if repeated {
-                return Err(BadPresence);
-            }
-        }
-        Ok(Self { show: show.unwrap_or(Show::Available), priority: priority.unwrap_or(0) })
+    pub fn child(&mut self, local: &str, text: &str) -> Result<(), BadPresence> {
+        let text = text.trim();
+        let is_repeated = match local {
+            SHOW => self.show.replace(read_show(text)?).is_some(),
+            PRIORITY => self.priority.replace(text.parse::<i8>().map_err(|_| BadPresence)?).is_some(),
+            _ => false,
+        };
+        if is_repeated { Err(BadPresence) } else { Ok(()) }
     }
+
+    /// What they have said.
+    pub fn end(self) -> Availability {
+        Availability { show: self.show.unwrap_or(Show::Available), priority: self.priority.unwrap_or(0) }
+    }
+}
+
+const SHOW: &str = "show";
+const PRIORITY: &str = "priority";
+
+/// Whether the text of a child of this name matters.
+pub fn is_availability(local: &str) -> bool {
+    matches!(local, SHOW | PRIORITY)
 }
 
 fn read_show(text: &str) -> Result<Show, BadPresence> {

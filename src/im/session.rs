@@ -16,6 +16,8 @@ pub struct Session {
     pub jid: Jid,
     /// The connection that carries it.
     pub conn: ConnId,
+    /// The number of its bare JID in the directory.
+    pub(super) name: u32,
     /// The next session of the same account: sessions of one account form a list.
     pub(super) next: Option<SessionId>,
     /// What was last broadcast; none before initial presence and after unavailable.
@@ -79,7 +81,7 @@ pub struct Available {
 impl Session {
     /// A session without presence.
     pub fn new(jid: Jid, conn: ConnId, flags: SessionFlags) -> Self {
-        Self { jid, conn, next: None, presence: None, directed: None, flags }
+        Self { jid, conn, name: u32::MAX, next: None, presence: None, directed: None, flags }
     }
 
     /// Whether initial presence was sent (RFC 6121 §4.2).

@@ -16,6 +16,7 @@ mod precis;
 #[cfg(test)]
 mod tests;
 
+use memchr::memchr;
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 
@@ -82,8 +83,8 @@ pub struct JidRef<'a> {
 impl<'a> JidRef<'a> {
     /// An address that was prepared before, such as one read back from the store: only its parts are found.
     pub fn of_prepared(text: &'a str) -> Self {
-        let bare_end = text.find('/').unwrap_or(text.len());
-        let local_end = text.get(..bare_end).and_then(|bare| bare.find('@')).unwrap_or(0);
+        let bare_end = memchr(b'/', text.as_bytes()).unwrap_or(text.len());
+        let local_end = text.as_bytes().get(..bare_end).and_then(|bare| memchr(b'@', bare)).unwrap_or(0);
         // Prepared parts are at most 1,023 bytes each.
         Self { text, local_end: local_end as u16, bare_end: bare_end as u16 }
     }

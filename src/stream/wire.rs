@@ -22,10 +22,16 @@ pub(super) fn data(
     if head.is_empty_element() {
         return Ok(None);
     }
+    if let Some(text) = head.plain_text(bytes) {
+        return data_of(text, dialect);
+    }
     let tree = Tree::parse(bytes, head, ns).map_err(|_| SaslCondition::MalformedRequest)?;
-    let text = tree.root().text();
+    data_of(&tree.root().text(), dialect)
+}
+
+fn data_of(text: &str, dialect: Dialect) -> Result<Option<Zeroizing<Vec<u8>>>, SaslCondition> {
     let text = match dialect {
-        Dialect::Rfc6120 => &*text,
+        Dialect::Rfc6120 => text,
         Dialect::Xep0035 => text.trim_ascii(),
     };
     match (text, dialect) {

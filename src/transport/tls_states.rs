@@ -56,9 +56,22 @@ fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
         Err(EncodeError::InsufficientSize(short)) => short.required_size,
         Ok(_) | Err(EncodeError::AlreadyEncoded) => 0,
     };
-    out.resize(start + size, 0);
+    make_room(out, size);
     let written = data.encode(out.get_mut(start..).unwrap_or_default());
     written.map(|_| ()).map_err(|error| Error::General(error.to_string()))
+}
+
+/// Appends `size` zeros, which the library writes over.
+fn make_room(out: &mut Vec<u8>, size: usize) {
+    // Copied, not counted out: built for size, `resize` writes byte by byte.
+    const ZEROS: [u8; 512] = [0; 512];
+    out.reserve(size);
+    let mut left = size;
+    while left > 0 {
+        let zeros = ZEROS.get(..left).unwrap_or(&ZEROS);
+        out.extend_from_slice(zeros);
+        left -= zeros.len();
+    }
 }
 
 /// Lets `put` write into space at the end of `out`. False, with `size` corrected, if it was too small.
@@ -69,7 +82,7 @@ pub(super) fn append(
     put: &mut impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
 ) -> Result<bool, TlsError> {
     let start = out.len();
-    out.resize(start + *size, 0);
+    make_room(out, *size);
     let result = put(traffic, out.get_mut(start..).unwrap_or_default());
     out.truncate(start + result.as_ref().copied().unwrap_or(0));
     match result {

@@ -48,20 +48,51 @@ fn skip(run: &[u8], mark: impl Fn(u64) -> u64) -> usize {
 pub(super) fn plain_text(run: &[u8]) -> usize {
     // `<` and `>` differ in one bit only, so that one comparison finds both.
     let mark = |word| unusual(word) | zeros(word ^ lanes(b'&')) | zeros((word | lanes(2)) ^ lanes(b'>'));
-    let mut done = 0;
-    // Long runs go by whole blocks, in a form that compilers turn into vector instructions.
-    if run.first_chunk::<8>().is_some_and(|word| mark(u64::from_le_bytes(*word)) == 0) {
-        done = 8;
-        while run.get(done..).and_then(|rest| rest.first_chunk::<32>()).is_some_and(is_plain_block) {
-            done += 32;
+    let mut rest = run;
+    // Long runs go by four words at once, one branch for all; written out, since a program that is built for size
+    // unrolls nothing.
+    while let Some((block, tail)) = rest.split_first_chunk::<32>() {
+        let [a, b, c, d] = words(block);
+        if mark(a) | mark(b) | mark(c) | mark(d) != 0 {
+            break;
         }
+        rest = tail;
     }
-    done + skip(run.get(done..).unwrap_or_default(), mark)
+    run.len() - rest.len() + skip(rest, mark)
 }
 
-fn is_plain_block(block: &[u8; 32]) -> bool {
-    // As signed numbers, bytes that are not ASCII are below zero.
-    block.iter().fold(true, |all, &byte| all & (byte as i8 >= 0x20 && byte != b'&' && byte | 2 != b'>'))
+#[inline(always)]
+fn words(block: &[u8; 32]) -> [u64; 4] {
+    let word = |at: usize| {
+        block.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |word| u64::from_le_bytes(*word))
+    };
+    [word(0), word(8), word(16), word(24)]
+}
+
+/// Whether `raw` means itself, as text and as a value: printable ASCII without `&`.
+#[inline]
+pub(super) fn means_itself(raw: &[u8]) -> bool {
+    skip(raw, |word| unusual(word) | zeros(word ^ lanes(b'&'))) == raw.len()
+}
+
+/// How many bytes of `run` are lower-case letters of ASCII, told in whole words: of what is left some may be, too.
+#[inline]
+pub(super) fn letters(run: &[u8]) -> usize {
+    let mut done = 0;
+    let mut rest = run;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let low = word & !HIGH;
+        // The high bit of each lane: whether it reaches `a`, and whether it passes `z`.
+        let (reaches, passes) = (low + lanes(0x80 - b'a'), low + lanes(0x7F - b'z'));
+        let others = !(reaches & !passes & !word) & HIGH;
+        if others != 0 {
+            return done + others.trailing_zeros() as usize / 8;
+        }
+        done += 8;
+        rest = tail;
+    }
+    done
 }
 
 /// How many bytes of `run` are a plain attribute value: printable ASCII without `<`, `&` and `quote`.
@@ -164,6 +195,17 @@ mod tests {
                 assert_eq!(plain_anywhere(&run), place + usize::from(plain), "anywhere {byte} at {place}");
             }
         }
+        for byte in 0..=255_u8 {
+            for place in 0..16 {
+                let mut run = [b'm'; 17];
+                run[place] = byte;
+                run[place + 1] = b'-';
+                let letters_there = place + usize::from(byte.is_ascii_lowercase());
+                // In the last, broken word nothing is told.
+                assert_eq!(letters(&run), letters_there.min(16), "letters {byte} at {place}");
+            }
+        }
+        assert_eq!((letters(b"abc"), letters(b"abcdefghi")), (0, 8));
         assert_eq!(plain_text(b""), 0);
         assert_eq!(plain_value(b"'''", b'"'), 3);
     }

@@ -308,7 +308,9 @@ impl Scan {
 #[inline]
 fn plain_name(rest: &[u8]) -> Option<(Name, &[u8])> {
     let run = |rest: &[u8]| {
-        let len = rest.iter().take_while(|&&byte| class(byte) & NAME != 0).count();
+        let letters = chars::letters(rest);
+        let others = rest.get(letters..).unwrap_or_default();
+        let len = letters + others.iter().take_while(|&&byte| class(byte) & NAME != 0).count();
         rest.first().filter(|&&byte| class(byte) & START != 0).map(|_| len)
     };
     let (mut len, mut prefix_len) = (run(rest)?, 0);

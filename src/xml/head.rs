@@ -3,6 +3,7 @@
 //! Everything is a span into the item's bytes, so that a head costs no copy and no allocation. Who asks
 //! passes the same bytes again.
 
+use super::chars;
 use super::ns::{Binding, NsRef, StreamNs, XML, declared_prefix, prefix_str};
 use super::unescape::{Place, as_str, unescape};
 use std::borrow::Cow;
@@ -105,6 +106,15 @@ impl Child {
     #[must_use]
     pub fn is(&self, bytes: &[u8], ns: &StreamNs, uri: &str, local: &str) -> bool {
         self.name.local(bytes) == local.as_bytes() && self.ns.is(bytes, ns, self.name.prefix(bytes), uri)
+    }
+
+    /// Its text, if it was written in the usual way: `<local>`, printable ASCII that means itself, and the end tag.
+    /// Whoever gets `None` asks the [`Tree`](super::Tree).
+    #[must_use]
+    pub fn plain_text<'a>(&self, bytes: &'a [u8]) -> Option<&'a str> {
+        let inside =
+            self.span.of(bytes).strip_prefix(b"<")?.strip_prefix(self.name.whole(bytes))?.strip_prefix(b">")?;
+        text_before_end(inside)
     }
 
     /// Where the child stands in the item's bytes, from its `<` to behind its last `>`.
@@ -214,6 +224,14 @@ impl Head {
         self.has_text
     }
 
+    /// The text of a top element without children, if it is printable ASCII that means itself. Whoever gets `None`
+    /// asks the [`Tree`](super::Tree).
+    #[must_use]
+    pub fn plain_text<'a>(&self, bytes: &'a [u8]) -> Option<&'a str> {
+        let is_plain = self.child_count == 0 && !self.is_empty;
+        bytes.get(self.tag_end as usize..self.len as usize).filter(|_| is_plain).and_then(text_before_end)
+    }
+
     /// Whether the top element was written as an empty tag.
     #[must_use]
     pub fn is_empty_element(&self) -> bool {
@@ -250,6 +268,12 @@ impl Head {
             + self.children.capacity() * size_of::<Child>()
             + self.header_prefixes.capacity() * size_of::<Span>()
     }
+}
+
+/// The text up to the first tag, which must be an end tag.
+fn text_before_end(inside: &[u8]) -> Option<&str> {
+    let (text, rest) = inside.split_at_checked(memchr::memchr(b'<', inside)?)?;
+    (rest.starts_with(b"</") && chars::means_itself(text)).then(|| as_str(text))
 }
 
 fn expand<'a>(name: Name, ns_ref: NsRef, bytes: &'a [u8], ns: &'a StreamNs) -> Cow<'a, str> {
@@ -334,6 +358,30 @@ mod tests {
             ("<a><![CDATA[]]></a>", true),
         ] {
             assert_eq!(scanned(frame).head().has_text(), has_text, "{frame}");
+        }
+    }
+
+    #[test]
+    fn plain_text_is_what_the_tree_says_or_nothing() {
+        let told = [
+            ("<a>b c</a>", Some("b c")),
+            ("<p:a xmlns:p='u>'>b></p:a >", Some("b>")),
+            ("<a></a>", Some("")),
+            ("<a/>", None),
+            ("<a>b&amp;c</a>", None),
+            ("<a>b<![CDATA[c]]></a>", None),
+            ("<a><![CDATA[c]]></a>", None),
+            ("<a>b<c/></a>", None),
+            ("<a>\u{e9}</a>", None),
+            ("<a>b\n</a>", None),
+        ];
+        for (frame, text) in told {
+            let read = [frame, "<next/>"].concat();
+            assert_eq!(scanned(frame).head().plain_text(read.as_bytes()), text, "{frame}");
+            // The same as a child: told only when there is nothing else in its tag.
+            let (outer, is_bare) = (format!("<o>{frame}<z/></o>"), !frame.contains("xmlns"));
+            let child = scanned(&outer).head().children()[0];
+            assert_eq!(child.plain_text(outer.as_bytes()), text.filter(|_| is_bare), "{outer}");
         }
     }
 

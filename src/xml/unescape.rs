@@ -4,6 +4,7 @@
 //!
 //! XML 1.0 §2.11 (line ends), §3.3.3 (attribute values), §4.1 (references).
 
+use super::chars;
 use std::borrow::Cow;
 
 /// Where a piece of raw text stood, which decides what white space becomes.
@@ -60,6 +61,9 @@ impl Iterator for Meaning<'_> {
 
 /// What `raw` means as text; borrowed when nothing has to change.
 pub(super) fn unescape(raw: &[u8], place: Place) -> Cow<'_, str> {
+    if chars::means_itself(raw) {
+        return Cow::Borrowed(as_str(raw));
+    }
     let changes = |&byte: &u8| matches!(byte, b'&' | b'\r') || place == Place::Value && matches!(byte, b'\t' | b'\n');
     if raw.iter().any(changes) { Cow::Owned(Meaning::new(raw, place).collect()) } else { Cow::Borrowed(as_str(raw)) }
 }
