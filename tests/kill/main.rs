@@ -38,5 +38,5 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         done.writes, done.acknowledged, done.subscriptions, done.accounts, done.messages
     );
     assert!(done.acknowledged > 10 * kills && done.acknowledged < done.writes, "kills fall into writes: {done:?}");
-    assert!(done.subscriptions > kills && done.messages > kills && done.accounts > 0, "{done:?}");
+    assert!(done.subscriptions > 0 && done.messages > kills && done.accounts > 0, "{done:?}");
 }
