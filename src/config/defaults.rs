@@ -25,7 +25,7 @@ pub(super) const MECHANISMS: [SaslMechanism; 5] = [
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { cache_bytes: 1024 * 1024, reserve_bytes: 4 * 1024 * 1024 }
+        Self { cache_bytes: 256 * 1024, reserve_bytes: 4 * 1024 * 1024 }
     }
 }
 

@@ -33,7 +33,7 @@ keys! { TOP:
     DOMAIN = "domain", "one [[domain]] section for each domain", "[[domain]]\nname = \"example.org\"";
     LISTENER = "listener", "one [[listener]] section for each kind of listener", "[[listener]]\nkind = \"starttls\"";
     LIMITS = "limits", "a section", "[limits]\nconnections = 50000";
-    STORAGE = "storage", "a section", "[storage]\ncache_bytes = 1048576";
+    STORAGE = "storage", "a section", "[storage]\ncache_bytes = 262144";
 }
 
 keys! { IN_DOMAIN:
@@ -76,7 +76,7 @@ keys! { IN_LISTENER:
 }
 
 keys! { IN_STORAGE:
-    CACHE_BYTES = "cache_bytes", "a whole number from 65536 to 1073741824", "cache_bytes = 1048576";
+    CACHE_BYTES = "cache_bytes", "a whole number from 65536 to 1073741824", "cache_bytes = 262144";
     RESERVE_BYTES = "reserve_bytes", "a whole number from 0 to 1099511627776", "reserve_bytes = 4194304";
 }
 
