@@ -8,18 +8,26 @@
 /// (`net.core.somaxconn`, usually 4096): a reconnect storm must not meet refusals.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Connections accepted in one tick: a storm must not keep established sessions waiting.
-pub const ACCEPTS_PER_TICK_MAX: usize = 64;
+pub const ACCEPTS_PER_TICK_MAX: usize = 16;
 /// How long accepting pauses when descriptors have run out. The kernel's backlog keeps who waits.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Reads of one connection in one tick: with [`READ_CHUNK_BYTES`] its share.
 pub const READS_PER_CONN_MAX: usize = 1;
 /// Connections read in one tick before anything is written. Fewer where what they say fills the outboxes.
 pub const READS_PER_TICK_MAX: usize = 256;
+/// Connections that wait to be written to, past which nothing more is read: each write costs a call to the system.
+pub const TICK_WRITES_MAX: usize = 512;
+/// Microseconds of a tick past which nothing more is read: what has been said is answered first.
+pub const TICK_READ_US: u64 = 2_000;
+/// Microseconds of a tick in which newcomers are let in, shake hands and log in, one step at least: a reconnect storm
+/// must not starve those who are in.
+pub const TICK_NEWCOMERS_US: u64 = 2_000;
 /// The same while bound connections have something to say.
-pub const HANDSHAKE_STEPS_BUSY_MAX: usize = 8;
-/// Connections that are not bound read in one tick: each may cost a handshake's arithmetic, and a
-/// reconnect storm must not starve those who are in.
-pub const HANDSHAKE_STEPS_PER_TICK_MAX: usize = 32;
+pub const TICK_NEWCOMERS_BUSY_US: u64 = 500;
+/// Microseconds of a tick past which nobody more is written to or let go: who is left over comes first in the next.
+pub const TICK_US: u64 = 4_000;
+/// Microseconds for either that each tick has, however late it is.
+pub const TICK_AT_LEAST_US: u64 = 1_000;
 /// Bytes of one read from a socket: a whole TLS record (RFC 8446 §5.2: 16,384 bytes, 256 more and a header).
 pub const READ_CHUNK_BYTES: usize = 16 * 1024 + 256 + 5;
 /// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
@@ -27,6 +35,8 @@ pub const TICK_BYTES_MAX: usize = 256 * 1024;
 /// Bytes written to one connection in one tick; what is left goes in the next, behind the others. More
 /// than stanzas may append meanwhile: who reads fast enough is never overtaken.
 pub const WRITE_BUDGET_BYTES: usize = 2 * TICK_BYTES_MAX;
+/// Sealed bytes that wait for what is sealed next: a handshake's last words for the features.
+pub const PENDING_JOINED_BYTES_MAX: usize = 4 * 1024;
 /// Plain bytes sealed and written at once.
 pub const WRITE_CHUNK_BYTES: usize = 64 * 1024;
 /// Readiness events taken at once.
@@ -38,9 +48,15 @@ pub const SHUTDOWN_MS: u64 = 5_000;
 pub const CALM_MS: u64 = 500;
 /// The longest that it is put off because single ones come and go.
 pub const CALM_WAIT_MS_MAX: u64 = 10_000;
+/// Numbers that the kernel's table of descriptors has room for from the start: 8 KB of its memory.
+pub const DESCRIPTORS_AT_START: usize = 1024;
+/// Past so many the table grows when it must: it takes 8 bytes for each.
+pub const DESCRIPTORS_MADE_MAX: usize = 128 * 1024;
 /// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
 /// store and lock, control socket and its callers, certificates while they load.
 pub const DESCRIPTORS_RESERVED: u64 = 40;
+/// How much the hashing thread gives way to the loop (nice(2)).
+pub const HASH_NICENESS: i32 = 5;
 /// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
 pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 /// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
@@ -223,8 +239,11 @@ pub const RSA_BITS_MIN: usize = 2048;
 /// Most bytes of writes that are held in memory until they are on disk. A guess: half a second of a
 /// slow memory card.
 pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most ranges that travel to the storage thread as one batch: one read transaction stays short.
-pub const FETCH_BATCH_MAX: usize = 256;
+/// Most ranges that travel to the storage thread as one batch: one read transaction stays short, and where there is one
+/// processor only, the loop has it back soon.
+pub const FETCH_BATCH_MAX: usize = 32;
+/// Frames that go on at once when their rows are there: a batch of logins is no reason to keep sessions waiting.
+pub const RESUMED_MAX: usize = 8;
 /// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
 pub const FETCHED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most rows that one fetch brings; a longer read goes on where it stopped.
@@ -236,8 +255,9 @@ pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
 pub const RETRY_MS_MIN: u64 = 100;
 /// The longest wait before a failed commit is tried again.
 pub const RETRY_MS_MAX: u64 = 30_000;
-/// Default size of the page cache. redb's own default is 1 GiB.
-pub const DISK_CACHE_BYTES: usize = 1024 * 1024;
+/// Default size of the page cache. redb's own default is 1 GiB; the system has every page in its own cache, and what is
+/// here counts towards the server's memory also when nobody is there.
+pub const DISK_CACHE_BYTES: usize = 256 * 1024;
 /// Default space that a commit leaves free on the disk beside twice its own size: a full disk is
 /// noticed while the database can still write. A guess.
 pub const DISK_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
@@ -305,7 +325,7 @@ pub const SQLITE_RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(WRITE_CHUNK_BYTES <= WRITE_BUDGET_BYTES);
 const _: () = assert!(TICK_BYTES_MAX <= WRITE_BUDGET_BYTES);
-const _: () = assert!(HANDSHAKE_STEPS_BUSY_MAX <= HANDSHAKE_STEPS_PER_TICK_MAX);
+const _: () = assert!(TICK_NEWCOMERS_BUSY_US <= TICK_NEWCOMERS_US);
 const _: () = assert!(RECIPIENT_BITS.is_multiple_of(64));
 const _: () = assert!(ITERATIONS_MIN <= ITERATIONS_MAX);
 const _: () = assert!(RETRY_MS_MIN <= RETRY_MS_MAX);

@@ -410,6 +410,11 @@ impl Outboxes {
         None
     }
 
+    /// How many connections have something to write.
+    pub fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Whether any connection has something to write.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()

@@ -192,6 +192,8 @@ pub struct Core {
     settling: BTreeMap<FetchId, (Jid, Replay)>,
     /// Whether the store has got work since the tick handed its work over.
     wants_tick: bool,
+    /// What has got its rows and has not gone on yet.
+    fetched: VecDeque<FetchId>,
     /// When accounts were last there, as far as it is not in the store yet.
     goodbyes: Goodbyes,
     /// What handlers have left to be done.
@@ -246,6 +248,7 @@ impl Core {
             delivered: Vec::new(),
             settling: BTreeMap::new(),
             wants_tick: false,
+            fetched: VecDeque::new(),
             goodbyes: Goodbyes::default(),
             effects: Vec::new(),
             held_effects: Vec::new(),
@@ -378,7 +381,7 @@ impl Core {
 
     /// When [`Core::expire`] must be called next, if nothing else happens.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.paused.is_empty() || self.wants_tick {
+        if !self.paused.is_empty() || !self.fetched.is_empty() || self.wants_tick {
             return Some(0);
         }
         let goodbyes = Some(self.goodbyes.due_ms).filter(|due| *due > 0);

@@ -18,8 +18,8 @@ use crate::storage::{Completion, FetchId, Miss, Request, Store, Ticket, Woken};
 use crate::stream::{HashSet, StreamAccounts};
 use std::mem;
 
-use crate::limits::FILL_INS_MAX;
 pub use crate::limits::TICK_BYTES_MAX;
+use crate::limits::{FILL_INS_MAX, RESUMED_MAX, TICK_WRITES_MAX};
 
 /// What negotiation may know of accounts, read from the store; remembers the row it missed.
 #[derive(Debug)]
@@ -136,6 +136,7 @@ impl Core {
     /// Goes on with what waited for the next tick, in turn.
     pub fn go_on(&mut self, now: Now) {
         self.decongest(now);
+        self.go_on_with_fetched(now);
         for _ in 0..self.paused.len() {
             if self.is_tick_full() {
                 break;
@@ -157,7 +158,7 @@ impl Core {
 
     /// Whether more should be read before what there is is written; leaves room for what is paused.
     pub fn wants_more(&self) -> bool {
-        self.outboxes.tick_bytes() < self.tick_bytes_max() / 2
+        self.outboxes.tick_bytes() < self.tick_bytes_max() / 2 && self.outboxes.dirty() < TICK_WRITES_MAX
     }
 
     fn tick_bytes_max(&self) -> usize {
@@ -190,17 +191,8 @@ impl Core {
             self.ease(now);
         }
         self.release_answers();
-        for fetch in mem::take(&mut woken.ready) {
-            if let Some(id) = self.parked.remove(&fetch) {
-                self.run_again(id, fetch, now);
-            } else if let Some(fill) = self.fill_ins.remove(&fetch) {
-                self.fill_in(fill, Some(fetch));
-            } else if let Some((account, replay)) = self.settling.remove(&fetch) {
-                self.settle_delivered(account, replay, Some(fetch));
-            } else if !self.wake_bind(fetch, true, now) && !self.wake_request(fetch, true, now) {
-                self.store.release(fetch);
-            }
-        }
+        self.fetched.extend(woken.ready.drain(..));
+        self.go_on_with_fetched(now);
         for fetch in mem::take(&mut woken.failed) {
             if let Some(id) = self.parked.remove(&fetch) {
                 self.run_without(id, now);
@@ -209,6 +201,22 @@ impl Core {
                 && !self.wake_bind(fetch, false, now)
             {
                 self.wake_request(fetch, false, now);
+            }
+        }
+    }
+
+    /// Goes on with what has got its rows, as much as one tick may take.
+    fn go_on_with_fetched(&mut self, now: Now) {
+        for _ in 0..RESUMED_MAX {
+            let Some(fetch) = self.fetched.pop_front() else { return };
+            if let Some(id) = self.parked.remove(&fetch) {
+                self.run_again(id, fetch, now);
+            } else if let Some(fill) = self.fill_ins.remove(&fetch) {
+                self.fill_in(fill, Some(fetch));
+            } else if let Some((account, replay)) = self.settling.remove(&fetch) {
+                self.settle_delivered(account, replay, Some(fetch));
+            } else if !self.wake_bind(fetch, true, now) && !self.wake_request(fetch, true, now) {
+                self.store.release(fetch);
             }
         }
     }

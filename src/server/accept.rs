@@ -151,6 +151,7 @@ impl Server {
             self.core.free(id, now);
             return;
         }
+        self.note_descriptor(&socket);
         self.open_link(id, socket);
         if direct && let Err(error) = self.start_tls(id, None, true) {
             log::debug!("{id}: no TLS: {error}");

@@ -11,7 +11,16 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-pub(super) use crate::limits::HASHES_IN_FLIGHT_MAX;
+pub(super) use crate::limits::{HASH_NICENESS, HASHES_IN_FLIGHT_MAX};
+
+/// Where there are fewer processors than threads, the loop comes first.
+fn give_way() {
+    // Elsewhere than on Linux the whole process would.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(HASH_NICENESS) {
+        log::debug!("hashing does not give way: {error}");
+    }
+}
 
 /// The thread and the way to it.
 #[derive(Debug)]
@@ -32,6 +41,7 @@ impl Hasher {
         let (tasks, todo) = channel::<HashTask>();
         let (done, outcomes) = channel();
         let work = move || {
+            give_way();
             while let Ok(task) = todo.recv() {
                 if done.send((task.conn, task.job.run())).is_err() {
                     return;

@@ -94,7 +94,7 @@ pub(super) struct Buffers {
     pub(super) sealed: Vec<u8>,
 }
 
-pub(super) use crate::limits::READ_CHUNK_BYTES;
+pub(super) use crate::limits::{PENDING_JOINED_BYTES_MAX, READ_CHUNK_BYTES};
 
 impl Buffers {
     pub(super) fn new() -> Self {
@@ -212,13 +212,19 @@ impl Link {
         Ok(true)
     }
 
-    /// Sends plain bytes on their way; returns how many of them are done with: written, or sealed
-    /// and pending.
+    /// Whether what is sealed next may leave together with what is pending: then one call to the system does for both.
+    pub(super) fn may_join(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(_, tls) if !tls.is_handshaking())
+            && (1..=PENDING_JOINED_BYTES_MAX).contains(&self.pending.len())
+    }
+
+    /// Sends plain bytes on their way, `close_notify` with them if they are the `last`; returns how many of them are done
+    /// with: written, or sealed and pending.
     ///
     /// # Errors
     ///
     /// The socket or TLS failed.
-    pub(super) fn write(&mut self, plain: &[u8], buffers: &mut Buffers) -> io::Result<usize> {
+    pub(super) fn write(&mut self, plain: &[u8], last: bool, buffers: &mut Buffers) -> io::Result<usize> {
         match &mut self.transport {
             Transport::Closed => Err(ErrorKind::NotConnected.into()),
             Transport::Plain(socket) => match write_socket(socket, plain) {
@@ -229,9 +235,14 @@ impl Link {
                 }
                 Err(error) => Err(error),
             },
+            Transport::Tls(_, tls) if !self.pending.is_empty() => {
+                seal(tls, plain, last, &mut self.pending)?;
+                self.flush_pending()?;
+                Ok(plain.len())
+            }
             Transport::Tls(socket, tls) => {
                 buffers.sealed.clear();
-                seal(tls, plain, &mut buffers.sealed)?;
+                seal(tls, plain, last, &mut buffers.sealed)?;
                 let sent = match write_socket(socket, &buffers.sealed) {
                     Ok(count) => count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -271,8 +282,12 @@ fn note_short_read(flags: &mut u8, is_short: bool) {
     }
 }
 
-fn seal(tls: &mut Tls, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-    tls.seal(plain, sealed).map_err(|error| io::Error::other(error.to_string()))
+fn seal(tls: &mut Tls, plain: &[u8], last: bool, sealed: &mut Vec<u8>) -> io::Result<()> {
+    tls.seal(plain, sealed).map_err(|error| io::Error::other(error.to_string()))?;
+    if last {
+        tls.close_notify(sealed);
+    }
+    Ok(())
 }
 
 fn read_socket(socket: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {

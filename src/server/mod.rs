@@ -18,6 +18,7 @@
 mod accept;
 mod backup;
 mod control;
+mod descriptors;
 mod hasher;
 mod link;
 mod memory;
@@ -55,6 +56,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use crate::limits::{EVENTS_PER_TICK_MAX, SHUTDOWN_MS};
+use crate::limits::{TICK_AT_LEAST_US, TICK_US};
 
 /// Asks a running server to end, from any thread.
 #[derive(Clone, Debug)]
@@ -75,6 +77,14 @@ impl Handle {
 /// Loads certificates again, given those in use; called on SIGHUP and by the control socket. Its error
 /// is a sentence for the operator.
 pub type Reload = Box<dyn FnMut(Option<&TlsDomains>) -> Result<TlsDomains, String> + Send>;
+
+/// How a connection ends; see [`Action`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Finish,
+    FlushAndDrop,
+    Drop,
+}
 
 /// A server with its sockets.
 pub struct Server {
@@ -97,6 +107,8 @@ pub struct Server {
     closed: Vec<ConnId>,
     buffers: Buffers,
     actions: Vec<Action>,
+    /// Connections that the core is done with and that are still open.
+    ends: VecDeque<(ConnId, End)>,
     storage: Option<storage::Thread>,
     requests: Vec<storage::Request>,
     hasher: Hasher,
@@ -109,6 +121,7 @@ pub struct Server {
     handle: Handle,
     shutdown_at_ms: Option<u64>,
     room: Room,
+    descriptors: descriptors::Table,
 }
 
 impl std::fmt::Debug for Server {
@@ -173,15 +186,15 @@ impl Server {
         waited?;
         self.finished_elsewhere(now);
         self.accept(now);
-        self.read(now);
+        self.read(now, began_us);
         self.core.expire(now);
         self.expire_control(now);
         self.core.go_on(now);
         self.tell_memory(now);
         self.core.close_overflown(now);
-        self.act(now);
+        self.act(now, self.until_us(began_us));
         self.submit(now);
-        self.write(now);
+        self.write(now, began_us);
         self.free(now);
         self.give_back(now);
         self.core.ticked(self.clock.mono_us() - began_us);
@@ -203,7 +216,8 @@ impl Server {
 
     /// How long nothing needs to be done; `None` for ever.
     fn wait_ms(&self, now: Now) -> Option<u64> {
-        let busy = !self.ready_bound.is_empty() || !self.ready_other.is_empty() || !self.write_queue.is_empty();
+        let reads = !self.ready_bound.is_empty() || !self.ready_other.is_empty();
+        let busy = reads || !self.write_queue.is_empty() || !self.ends.is_empty();
         if busy {
             return Some(0);
         }
@@ -296,8 +310,19 @@ impl Server {
         self.answer_control();
     }
 
-    /// Carries out what the core has asked for.
-    fn act(&mut self, now: Now) {
+    /// Carries out what the core has asked for: gates and flips at once, before anything is read or written; ends as
+    /// time allows, so that a crowd that leaves is let go bit by bit.
+    fn act(&mut self, now: Now, until_us: u64) {
+        self.carry_out_all(now);
+        while let Some((conn, end)) = self.ends.pop_front() {
+            self.end(conn, end);
+            if self.clock.mono_us() > until_us {
+                break;
+            }
+        }
+    }
+
+    fn carry_out_all(&mut self, now: Now) {
         let mut actions = std::mem::take(&mut self.actions);
         self.core.take_actions(&mut actions);
         // A flip that fails asks for an end: that too belongs to this tick.
@@ -310,13 +335,26 @@ impl Server {
         self.actions = actions;
     }
 
+    /// When a tick that began at `began_us` has done enough.
+    fn until_us(&self, began_us: u64) -> u64 {
+        (began_us + TICK_US).max(self.clock.mono_us() + TICK_AT_LEAST_US)
+    }
+
     fn carry_out(&mut self, action: Action, now: Now) {
         match action {
             Action::Flip { conn, hint } => self.flip(conn, hint.as_deref(), now),
             Action::ReadGate { conn, open } => self.gate(conn, open),
-            Action::Finish { conn } => self.begin_end(conn, true),
-            Action::FlushAndDrop { conn } => self.begin_end(conn, false),
-            Action::Drop { conn } => self.drop_link(conn),
+            Action::Finish { conn } => self.ends.push_back((conn, End::Finish)),
+            Action::FlushAndDrop { conn } => self.ends.push_back((conn, End::FlushAndDrop)),
+            Action::Drop { conn } => self.ends.push_back((conn, End::Drop)),
+        }
+    }
+
+    fn end(&mut self, id: ConnId, end: End) {
+        match end {
+            End::Finish => self.begin_end(id, true),
+            End::FlushAndDrop => self.begin_end(id, false),
+            End::Drop => self.drop_link(id),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reading: two ready queues, bound sessions first, with a budget for each connection and each tick.
+//! Reading: two ready queues, bound sessions first, with a budget for each connection, and of time for each tick.
 
 use super::link::{Ending, ReadOutcome, flag};
 use super::{Link, Server};
@@ -6,7 +6,7 @@ use crate::clock::Now;
 use crate::ids::ConnId;
 
 pub(super) use crate::limits::{
-    HANDSHAKE_STEPS_BUSY_MAX, HANDSHAKE_STEPS_PER_TICK_MAX, READS_PER_CONN_MAX, READS_PER_TICK_MAX,
+    READS_PER_CONN_MAX, READS_PER_TICK_MAX, TICK_NEWCOMERS_BUSY_US, TICK_NEWCOMERS_US, TICK_READ_US, TICK_WRITES_MAX,
 };
 
 impl Server {
@@ -23,21 +23,26 @@ impl Server {
         }
     }
 
-    pub(super) fn read(&mut self, now: Now) {
+    /// Reads who is ready, those first who are in. `began_us` is when the tick began.
+    pub(super) fn read(&mut self, now: Now, began_us: u64) {
         let bound = self.ready_bound.len().min(READS_PER_TICK_MAX);
         for _ in 0..bound {
-            if !self.core.wants_more() {
+            let is_full = !self.core.wants_more() || self.write_queue.len() > TICK_WRITES_MAX;
+            if is_full || self.clock.mono_us() > began_us + TICK_READ_US {
                 break;
             }
             let Some(id) = self.ready_bound.pop_front() else { break };
             self.read_conn(id, now);
         }
         // Each of these may cost a handshake's arithmetic: a smaller share where sessions have something to say.
-        let steps_max = if bound == 0 { HANDSHAKE_STEPS_PER_TICK_MAX } else { HANDSHAKE_STEPS_BUSY_MAX };
-        let other = self.ready_other.len().min(steps_max);
-        for _ in 0..other {
+        let share_us = if bound == 0 { TICK_NEWCOMERS_US } else { TICK_NEWCOMERS_BUSY_US };
+        let until_us = self.clock.mono_us() + share_us;
+        for _ in 0..self.ready_other.len() {
             let Some(id) = self.ready_other.pop_front() else { break };
             self.read_conn(id, now);
+            if self.clock.mono_us() > until_us {
+                break;
+            }
         }
     }
 

@@ -153,6 +153,7 @@ pub fn start_on(bound: Bound, config: &Config, mut parts: Parts) -> Result<Serve
         closed: Vec::new(),
         buffers: Buffers::new(),
         actions: Vec::new(),
+        ends: VecDeque::new(),
         storage: Some(Thread::spawn(parts.engine, Arc::new(wake(&waker))).map_err(ServeError::Store)?),
         requests: Vec::new(),
         hasher: Hasher::start(wake(&waker))?,
@@ -164,6 +165,7 @@ pub fn start_on(bound: Bound, config: &Config, mut parts: Parts) -> Result<Serve
         handle: Handle { stop: Arc::new(AtomicBool::new(false)), waker },
         shutdown_at_ms: None,
         room: Room::default(),
+        descriptors: super::descriptors::Table::default(),
         poll,
     })
 }

@@ -28,7 +28,9 @@ impl Server {
         }
     }
 
-    pub(super) fn write(&mut self, now: Now) {
+    /// Writes to all who have something to read, as many as time allows. `began_us` is when the tick began.
+    pub(super) fn write(&mut self, now: Now, began_us: u64) {
+        let until_us = self.until_us(began_us);
         loop {
             while let Some(id) = self.core.outboxes().next_dirty() {
                 self.queue_write(id);
@@ -41,9 +43,12 @@ impl Server {
             for _ in 0..turns {
                 let Some(id) = self.write_queue.pop_front() else { break };
                 progress |= self.write_conn(id, now);
+                if self.clock.mono_us() > until_us {
+                    return self.act(now, until_us);
+                }
             }
             // What drained may have flipped, and what ended may have more to say.
-            self.act(now);
+            self.act(now, until_us);
             if !progress && !self.core.outboxes().has_dirty() {
                 return;
             }
@@ -83,13 +88,15 @@ impl Server {
             let Some(link) = self.links.get_mut(crate::ids::Id::slot(id) as usize).and_then(Option::as_mut) else {
                 break Ok(Turn::Blocked);
             };
-            match link.flush_pending() {
-                Ok(true) => {}
-                Ok(false) => break Ok(Turn::Blocked),
-                Err(error) => break Err(error),
-            }
             let outboxes = self.core.outboxes();
             let plain = outboxes.pending(id);
+            if plain.is_empty() || !link.may_join() {
+                match link.flush_pending() {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(Turn::Blocked),
+                    Err(error) => break Err(error),
+                }
+            }
             if plain.is_empty() {
                 break Ok(Turn::Drained);
             }
@@ -97,7 +104,8 @@ impl Server {
                 break Ok(Turn::MoreToDo);
             }
             let chunk = plain.get(..plain.len().min(WRITE_CHUNK_BYTES)).unwrap_or_default();
-            match link.write(chunk, &mut buffers) {
+            let last = chunk.len() == plain.len() && link.ending == Ending::Finishing { notify: true };
+            match link.write(chunk, last, &mut buffers) {
                 Ok(count) => {
                     written += count;
                     outboxes.consume(id, count);
