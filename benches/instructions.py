@@ -158,11 +158,11 @@ def count_commit(commit, wanted, folder):
     tree = ROOT / "target/instructions/tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
-    with subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE) as archive:
-        # With the time of now on each file, else cargo takes what it built of a later commit for the newer.
-        subprocess.run(["tar", "-x", "-m"], cwd=tree, stdin=archive.stdout, check=True)
-    if archive.returncode != 0:
+    archive = f"{folder}/tree.tar"
+    if subprocess.run(["git", "archive", "-o", archive, commit], cwd=ROOT).returncode != 0:
         sys.exit(f"git has no commit {commit}")
+    # With the time of now on each file, else cargo takes what it built of a later commit for the newer.
+    output("tar", "-x", "-m", "-f", archive, cwd=tree)
     if not (tree / "benches/small/main.rs").exists():
         return {}
     return count(build(tree, ROOT / "target/instructions/build", f"{folder}/before"), wanted)
@@ -259,6 +259,8 @@ def main():
             return write(asked.cases, program)
         if asked.against:
             before, counts = count_commit(asked.against, asked.cases, folder), count(program, asked.cases)
+            if not before:
+                sys.exit(f"NOTHING IS COMPARED: {asked.against} has no small benches")
             tell(counts, before)
             return fail(grown(before, counts), before, counts, f"against {asked.against}")
         return compare(asked.cases, program, folder)
