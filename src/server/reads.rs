@@ -18,7 +18,9 @@ impl Server {
         let gate_open = !link.has(flag::GATE_SHUT) || link.ending == Ending::Draining;
         if wanted && gate_open && link.ending != Ending::Gone {
             link.set(flag::QUEUED, true);
-            let queue = if is_bound { &mut self.ready_bound } else { &mut self.ready_other };
+            // Who has hung up waits behind those who are there: else a crowd that is cut off would hold them up.
+            let is_first = is_bound && !link.has(flag::HANGUP);
+            let queue = if is_first { &mut self.ready_bound } else { &mut self.ready_other };
             queue.push_back(id);
         }
     }
@@ -34,7 +36,7 @@ impl Server {
             let Some(id) = self.ready_bound.pop_front() else { break };
             self.read_conn(id, now);
         }
-        // Each of these may cost a handshake's arithmetic: a smaller share where sessions have something to say.
+        // Each of these may cost a handshake's arithmetic, or a goodbye to many: a smaller share where sessions have something to say.
         let share_us = if bound == 0 { TICK_NEWCOMERS_US } else { TICK_NEWCOMERS_BUSY_US };
         let until_us = self.clock.mono_us() + share_us;
         for _ in 0..self.ready_other.len() {
