@@ -14,7 +14,7 @@ const SIZE: (u32, u32) = (920, 440);
 /// Room of a bar, and of its name at the left.
 const BAR_PX: u32 = 26;
 const NAME_PX: u32 = 300;
-const SERVER_PX: u32 = 110;
+const SERVER_PX: u32 = 120;
 /// Pixels around the bars: title, axis.
 const FRAME_PX: u32 = 90;
 
@@ -66,8 +66,10 @@ pub(crate) fn comparison(text: &str) -> Drawn {
     let tallest = figures.iter().map(|(_, bars)| bars.len() as u32).max().unwrap_or(0);
     let rows = figures.len().div_ceil(2);
     draw((SIZE.0, rows as u32 * (BAR_PX * tallest + FRAME_PX)), |area| {
+        // The first server at the top.
+        figures.iter_mut().for_each(|(_, bars)| bars.reverse());
         for (part, (figure, costs)) in area.split_evenly((rows, 2)).iter().zip(&figures) {
-            bars(part, &Bars { title: figure, x: "", names_px: SERVER_PX, title_px: 14 }, costs)?;
+            bars(part, &Bars { title: figure, x: "", names_px: SERVER_PX, title_px: 18 }, costs)?;
         }
         Ok(())
     })
@@ -146,7 +148,13 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, look: &Bars<'_>, costs: &[Cos
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
     };
     let mut mesh = chart.configure_mesh();
-    mesh.disable_y_mesh().y_labels(costs.len().max(1)).y_label_formatter(&name).x_desc(look.x).draw()?;
+    mesh.label_style(("sans-serif", 15))
+        .disable_y_mesh()
+        .x_labels(5)
+        .y_labels(costs.len().max(1))
+        .y_label_formatter(&name)
+        .x_desc(look.x)
+        .draw()?;
     let bar = |at: usize, us: f64, color: RGBAColor, inset: u32| {
         let corners = [(0.0, SegmentValue::Exact(at)), (us, SegmentValue::Exact(at + 1))];
         let mut bar = Rectangle::new(corners, color.filled());
@@ -160,7 +168,7 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, look: &Bars<'_>, costs: &[Cos
         let ratio = cost.limit_us.map(|limit| format!(" = {:.1} × limit", cost.us / limit)).unwrap_or_default();
         let digits = if cost.us < 10.0 { 2 } else { 1 };
         let text = format!(" {:.digits$}{ratio}", cost.us);
-        let style = TextStyle::from(("sans-serif", 12)).pos(Pos::new(HPos::Left, VPos::Center));
+        let style = TextStyle::from(("sans-serif", 15)).pos(Pos::new(HPos::Left, VPos::Center));
         Text::new(text, (cost.us, SegmentValue::CenterOf(at)), style)
     };
     chart.draw_series(costs.iter().enumerate().map(number))?;

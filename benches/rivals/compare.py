@@ -2,7 +2,7 @@
 """Runs the load test against Stonechat and other servers, and writes one table.
 
     benches/rivals/compare.py --load LOAD_TEST_BINARY [--sessions 10000] [--seconds 5] [--rounds 5] [--only SERVER]
-        [--results DIR] [--minutes N] [--out FILE] [--picture SVG]
+        [--results DIR] [--minutes N] [--out FILE] [--picture SVG] [--into FILE…]
 
 `run.sh` beside it installs what is needed, builds the load test and calls this. Each server has the machine to itself
 while it is measured, and is started anew for each scenario. What a scenario printed is kept in DIR, one file for each
@@ -186,14 +186,25 @@ def lead(measured, names, figure, less):
     return f"{min(others) / own:.1f}" if less else f"{own / max(others):.1f}"
 
 
-def table(measured):
+def table(measured, only=None):
     names = sorted(measured, key=lambda name: name != OWN)
     lines = ["| figure | " + " | ".join(names) + " | best other ÷ Stonechat |", "|---|" + "---:|" * (len(names) + 1)]
     for title, scenario, key, wanted, digits, less in FIGURES:
+        if only and title not in only:
+            continue
         figure = scenario, key, wanted
         cells = [cell(numbers(measured[name], *figure), digits) for name in names]
         lines.append(f"| {title} | " + " | ".join(cells) + f" | {lead(measured, names, figure, less)} |")
     return "\n".join(lines) + "\n"
+
+
+def put(file, measured):
+    """Puts the table where a document has a place for it: a whole one, or one of the pictured figures."""
+    text = file.read_text()
+    for name, only in ("comparison", None), ("comparison in short", PICTURED):
+        place = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        text = place.sub(lambda found: f"{found[1]}\n{table(measured, only)}\n{found[2]}", text)
+    file.write_text(text)
 
 
 def draw(load, measured, file):
@@ -226,6 +237,7 @@ def main():
     parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("target/rivals"))
     parser.add_argument("--minutes", type=float, default=1e6, help="nothing is begun after so many")
     parser.add_argument("--out")
+    parser.add_argument("--into", type=pathlib.Path, action="append", default=[], help="a document with a place for the table")
     parser.add_argument("--picture", help="an SVG of the most telling figures")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
@@ -240,6 +252,8 @@ def main():
     print(text)
     if arguments.out:
         pathlib.Path(arguments.out).write_text(text + "\n")
+    for file in arguments.into:
+        put(file, measured)
     if arguments.picture:
         draw(arguments.load, measured, arguments.picture)
     sys.exit(1 if failures else 0)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stonechat beside Prosody, ejabberd and jabberd2, all from Debian's packages, on this machine, in one table.
 #
-#   benches/rivals/run.sh [--sessions 10000] [--seconds 5] [--rounds 5] [--only SERVER] [--minutes N] [--out FILE] [--picture SVG]
+#   benches/rivals/run.sh [--sessions 10000] [--seconds 5] [--rounds 5] [--only SERVER] [--minutes N] [--out FILE] [--picture SVG] [--into FILE…]
 #
 # Installs the packages by name, without starting their services; serves on loopback, on free ports, from scratch folders.
 set -euo pipefail

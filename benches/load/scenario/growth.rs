@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::chat::{self, Shape};
-use super::{Outcome, presence};
+use super::{Outcome, idle, presence};
 use crate::bench::Bench;
 use crate::crowd::Member;
 use crate::plan::{Dialect, Goal, Plan};
@@ -16,7 +16,6 @@ use crate::server::Setup;
 
 /// Who talks among the idle.
 const SHAPE: Shape = Shape { pairs: 50, window: 10, size: 300 };
-const SETTLE_MS: u64 = 1_000;
 
 /// What things cost among so many sessions.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +49,7 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
 fn measure(bench: &mut Bench, friends: &Arc<Plan>, users: &Arc<Plan>) -> Outcome<Option<[Point; 2]>> {
     let Some(first) = bench.raise("growth", friends, 0..1)? else { return Ok(None) };
     bench.dismiss("growth", &first)?;
-    bench.rest(SETTLE_MS)?;
+    bench.rest(idle::settle_ms(bench))?;
     let empty_kib = bench.memory()?.map(|memory| memory.rss_kib);
     let circle = bench.population.friends.clone();
     let [few, many] = bench.options.growth;
@@ -75,13 +74,13 @@ fn reach(
 ) -> Outcome<Option<Point>> {
     let Some(more) = bench.raise("growth", friends, members.len() as u32..count)? else { return Ok(None) };
     members.extend(more);
-    bench.rest(SETTLE_MS)?;
+    bench.rest(idle::settle_ms(bench))?;
     let full_kib = bench.memory()?.map(|memory| memory.rss_kib);
     let session_kib = full_kib.zip(empty_kib).map(|(full, empty)| (full as f64 - empty as f64) / f64::from(count));
     let Some(pairs) = bench.raise("growth", users, count..count + 2 * SHAPE.pairs)? else { return Ok(None) };
     let message_us = chat::cpu_us(bench, &pairs, SHAPE)?;
     pairs.iter().for_each(|member| bench.swarm.cut(member.id));
-    bench.rest(SETTLE_MS)?;
+    bench.rest(idle::settle_ms(bench))?;
     let presence_us = presence::cpu_us(bench, members, circle, count)?;
     Ok(Some(Point { sessions: count, session_kib, message_us, presence_us }))
 }

@@ -29,6 +29,7 @@ const IDLE_MS_MIN: u64 = 1_000;
 /// then, until less than this share is kept or nothing has changed for some time.
 const GIVE_BACK_MS: u64 = 15_000;
 const UNCHANGED_MS: u64 = 5_000;
+const UNCHANGED_QUICK_MS: u64 = 1_000;
 const LOOK_MS: u64 = 250;
 const KEPT_PERCENT_SMALL: f64 = 5.0;
 
@@ -119,6 +120,7 @@ fn stay(bench: &mut Bench, (begun, count): (u32, u32), ramp: Reading, slab: Opti
 /// The server's memory when it has had time to give back what it wants to.
 fn leave_behind(bench: &mut Bench, empty: Option<Memory>, full: Option<Memory>) -> Outcome<Option<Memory>> {
     let (mut after, mut unchanged_ms) = (None, 0);
+    let enough_ms = if bench.options.quick { UNCHANGED_QUICK_MS } else { UNCHANGED_MS };
     for _ in 0..GIVE_BACK_MS / LOOK_MS {
         bench.rest(LOOK_MS)?;
         let now = bench.memory()?;
@@ -126,7 +128,7 @@ fn leave_behind(bench: &mut Bench, empty: Option<Memory>, full: Option<Memory>) 
         unchanged_ms = if is_same { unchanged_ms + LOOK_MS } else { 0 };
         after = now;
         let is_small = kept_percent(empty, full, after).is_none_or(|kept| kept <= KEPT_PERCENT_SMALL);
-        if is_small || unchanged_ms >= UNCHANGED_MS {
+        if is_small || unchanged_ms >= enough_ms {
             break;
         }
     }
@@ -156,7 +158,7 @@ fn limit(bench: &mut Bench, dialect: Dialect) -> Outcome<Option<f64>> {
     Ok(bench.idle_limits[known])
 }
 
-fn settle_ms(bench: &Bench) -> u64 {
+pub(super) fn settle_ms(bench: &Bench) -> u64 {
     if bench.options.quick { SETTLE_MS / 4 } else { SETTLE_MS }
 }
 
