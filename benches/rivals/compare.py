@@ -187,7 +187,7 @@ def lead(measured, names, figure, less):
 
 
 def table(measured, only=None):
-    names = sorted(measured, key=lambda name: name != OWN)
+    names = list(measured)
     lines = ["| figure | " + " | ".join(names) + " | best other ÷ Stonechat |", "|---|" + "---:|" * (len(names) + 1)]
     for title, scenario, key, wanted, digits, less in FIGURES:
         if only and title not in only:
@@ -222,7 +222,7 @@ def collect(folder):
     for file in sorted(folder.glob("*.json")):
         result = json.loads(file.read_text())
         measured.setdefault(result["server"], []).append(result)
-    return measured
+    return {name: measured[name] for name in sorted(measured, key=lambda name: (name != OWN, name))}
 
 
 def main():
