@@ -9,7 +9,7 @@ mod sim;
 mod simulation;
 mod tls_common;
 
-use simulation::{Outcome, World};
+use simulation::{Met, Outcome, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -43,18 +43,31 @@ fn nothing_that_peers_do_breaks_the_core() {
     let ticks = sum(|one| one.ticks as u64);
     println!("ticks={ticks} ticks_per_s={:.0}", ticks as f64 / began.elapsed().as_secs_f64());
     println!(
-        "simulation/all runs={} ticks={ticks} hours={} power_cuts={} faults={} commits_failed={} messages={} promises={}",
+        "simulation/all runs={} ticks={ticks} ticks_per_seed={} hours={} power_cuts={} commits_failed={} messages={} \
+         sessions={} shed={} slowed={} promises={}",
         outcomes.len(),
+        ticks / outcomes.len() as u64,
         sum(|one| one.simulated_ms) / 3_600_000,
         sum(|one| one.power_cuts as u64),
-        sum(|one| one.faults),
         sum(|one| one.commits_failed),
         sum(|one| one.messages as u64),
+        sum(|one| one.sessions),
+        sum(|one| one.shed),
+        sum(|one| one.slowed),
         sum(|one| one.promises as u64),
     );
+    let met: Vec<String> = met(&outcomes).named().iter().map(|(name, count)| format!("{name}={count}")).collect();
+    println!("simulation/faults {}", met.join(" "));
     for (seed, outcome) in seeds.iter().zip(&outcomes).take(50) {
         println!("SEED={seed} {outcome:?}");
     }
+}
+
+/// What all runs together have met.
+fn met(outcomes: &[Outcome]) -> Met {
+    let mut met = Met::default();
+    outcomes.iter().for_each(|outcome| met.add(&outcome.met));
+    met
 }
 
 #[test]
@@ -66,7 +79,7 @@ fn a_seed_is_a_run() {
 /// A run that meets nothing shows nothing.
 #[test]
 fn the_runs_go_everywhere() {
-    let outcomes: Vec<Outcome> = SEEDS.iter().take(6).map(|seed| run(*seed)).collect();
+    let outcomes: Vec<Outcome> = SEEDS.iter().map(|seed| run(*seed)).collect();
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     assert!(sum(|one| one.sessions) > 20, "{outcomes:?}");
     assert!(sum(|one| one.messages as u64) > 100, "{outcomes:?}");
@@ -78,4 +91,8 @@ fn the_runs_go_everywhere() {
     assert!(sum(|one| one.promises as u64) > 20, "{outcomes:?}");
     assert!(sum(|one| one.slowed) > 0, "{outcomes:?}");
     assert!(sum(|one| one.shed) > 0, "{outcomes:?}");
+    let met = met(&outcomes);
+    if let Some((name, _)) = met.named().into_iter().find(|(_, count)| *count == 0) {
+        panic!("no run meets {name}: {met:?}");
+    }
 }

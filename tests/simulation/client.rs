@@ -5,6 +5,7 @@ use super::view::{Item, View};
 use std::collections::{BTreeMap, VecDeque};
 use stonechat::sasl::base64;
 use stonechat::sasl::client::plain;
+use stonechat::stream::component::Secret;
 
 /// What is on the wire towards the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ enum Dialect {
     Password,
     /// XEP-0034.
     Sasl2002,
+    /// XEP-0114: no client at all.
+    Component,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub(crate) struct Client {
 }
 
 pub(crate) const USERS: [&str; 6] = ["anna", "ben", "cleo", "dora", "old", "nobody"];
+/// A component, and what it proves itself with.
+pub(crate) const COMPONENT: (&str, &str) = ("bridge.localhost", "a secret");
 const RESOURCES: [&str; 4] = ["one", "two", "three", "four"];
 const RUBBISH: [&str; 14] = [
     "</stream:stream>",
@@ -129,6 +134,27 @@ impl Client {
         client
     }
 
+    /// One that answers for a domain of its own.
+    pub(crate) fn component(serial: usize, rng: &mut Rng) -> Self {
+        let mut client = Self::new(serial, false, rng);
+        client.dialect = Dialect::Component;
+        client.is_silent = false;
+        client.to_send.clear();
+        client.log.clear();
+        let header = "<stream:stream to='bridge.localhost' xmlns='jabber:component:accept' \
+                      xmlns:stream='http://etherx.jabber.org/streams'>";
+        client.say(header, rng);
+        client
+    }
+
+    pub(crate) fn is_component(&self) -> bool {
+        self.dialect == Dialect::Component
+    }
+
+    fn wrap(&self, text: String) -> Net {
+        if self.is_secure { Net::Sealed(text.into_bytes()) } else { Net::Clear(text.into_bytes()) }
+    }
+
     fn say(&mut self, text: &str, rng: &mut Rng) {
         if self.is_silent {
             return;
@@ -159,6 +185,8 @@ impl Client {
             (_, false) => TLS_2002,
             (Dialect::Password, true) => "",
             (Dialect::Sasl2002, true) => SASL_2002,
+            // It opens one stream, and that before this.
+            (Dialect::Component, true) => return,
         };
         let to = if rng.often(10) { "elsewhere" } else { "localhost" };
         self.wait = Wait::Header;
@@ -197,6 +225,7 @@ impl Client {
                 let request = self.session_request(&format!("<password>{password}</password>"));
                 self.say(&request, rng);
             }
+            Dialect::Component => {}
         }
     }
 
@@ -236,7 +265,7 @@ impl Client {
         self.resource = rng.pick(&RESOURCES);
         let request = match self.dialect {
             Dialect::Rfc6120 => self.bind_request(),
-            Dialect::Password | Dialect::Sasl2002 => self.session_request(""),
+            Dialect::Password | Dialect::Sasl2002 | Dialect::Component => self.session_request(""),
         };
         self.say(&request, rng);
     }
@@ -245,7 +274,7 @@ impl Client {
         self.wait = Wait::Proceed;
         let starttls = match self.dialect {
             Dialect::Rfc6120 => "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
-            Dialect::Password | Dialect::Sasl2002 => "<tls:starttls/>",
+            Dialect::Password | Dialect::Sasl2002 | Dialect::Component => "<tls:starttls/>",
         };
         self.say(starttls, rng);
         if rng.often(20) {
@@ -262,17 +291,28 @@ impl Client {
                 return Err(format!("XML before TLS is up: {item:?}"));
             }
             match item {
-                Item::Header => self.header(rng),
+                Item::Header(text) => self.header(&text, rng),
                 Item::Frame(name, text) => self.frame(&name, &text, rng)?,
-                Item::End if self.dialect != Dialect::Rfc6120 && self.wait == Wait::Proceed => self.hello(),
+                Item::End if self.is_of_2002() && self.wait == Wait::Proceed => self.hello(),
                 Item::End => self.ended(rng),
             }
         }
         Ok(())
     }
 
-    fn header(&mut self, rng: &mut Rng) {
+    fn is_of_2002(&self) -> bool {
+        matches!(self.dialect, Dialect::Password | Dialect::Sasl2002)
+    }
+
+    fn header(&mut self, text: &str, rng: &mut Rng) {
         match (self.dialect, self.is_secure) {
+            (Dialect::Component, _) => {
+                let id = text.split_once(" id='").and_then(|(_, rest)| rest.split('\'').next()).unwrap_or_default();
+                let secret =
+                    Secret::new(if self.password_is_right { COMPONENT.1.to_owned() } else { "wrong".to_owned() });
+                self.wait = Wait::Login;
+                self.say(&format!("<handshake>{}</handshake>", secret.handshake(id)), rng);
+            }
             (Dialect::Rfc6120, _) => self.wait = Wait::Features,
             (_, false) => self.start_tls(rng),
             (Dialect::Password, true) => self.log_in(rng),
@@ -302,7 +342,12 @@ impl Client {
                         if self.is_ahead { self.wait = Wait::Header } else { self.open_stream(rng) }
                     }
                     Dialect::Password | Dialect::Sasl2002 => self.bind(rng),
+                    Dialect::Component => {}
                 }
+            }
+            ("handshake", Wait::Login) => {
+                self.jid = Some(COMPONENT.0.to_owned());
+                self.wait = Wait::Online;
             }
             // Of an attempt that it had given up.
             ("success", _) if self.dialect == Dialect::Rfc6120 => self.view.expect_header(),
@@ -385,6 +430,7 @@ impl Client {
                 let rubbish = rng.pick(&RUBBISH);
                 self.say(rubbish, rng);
             }
+            _ if self.wait == Wait::Online && rng.often(300) && self.is_component() => self.bridge(online, rng),
             _ if self.wait == Wait::Online && rng.often(300) => self.talk(online, unrest, rng),
             _ => {}
         }
@@ -419,6 +465,25 @@ impl Client {
                     let to = rng.pick(online);
                     self.message_to(&to, rng);
                 }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a component says.
+    fn bridge(&mut self, online: &[String], rng: &mut Rng) {
+        let user = rng.pick(&USERS);
+        match rng.below(8) {
+            0 => {
+                let kind =
+                    rng.pick(&["subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "unavailable"]);
+                self.say(&format!("<presence from='x@bridge.localhost' to='{user}@localhost' type='{kind}'/>"), rng);
+            }
+            1 => self.say(&format!("<presence from='x@bridge.localhost/y' to='{user}@localhost'/>"), rng),
+            2 => self.say("<message from='x@elsewhere' to='anna@localhost'/>", rng),
+            _ if !online.is_empty() => {
+                let to = rng.pick(online);
+                self.message_to(&to, rng);
             }
             _ => {}
         }
@@ -473,10 +538,11 @@ impl Client {
         let number = self.numbers.entry(to.to_owned()).or_default();
         *number += 1;
         let filler = "&amp;".repeat(if rng.often(100) { rng.below(1500) } else { rng.below(20) });
-        let text = format!("<message to='{to}'><body>M|{}|{number}|{to}|{filler}</body></message>", self.serial);
+        let from = if self.dialect == Dialect::Component { " from='bridge.localhost'" } else { "" };
+        let text = format!("<message{from} to='{to}'><body>M|{}|{number}|{to}|{filler}</body></message>", self.serial);
         // Never mangled: numbers must come without a gap.
         if !self.is_silent {
-            self.to_send.push_back(Net::Sealed(text.into_bytes()));
+            self.to_send.push_back(self.wrap(text));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One connection's socket, as `server/link.rs` has it, with a network that does as it pleases.
 
 use super::client::{Client, Net};
+use super::met::Met;
 use super::rng::Rng;
 use crate::sim::{END_POINT, EXPORTER};
 use std::collections::BTreeMap;
@@ -41,12 +42,13 @@ pub(crate) struct Link {
     ends: Vec<u8>,
     /// The client does not read any more.
     is_deaf: bool,
-    /// Stalls, resets and cuts that it has met.
-    pub(crate) faults: u64,
+    /// What the network has done to it.
+    pub(crate) met: Met,
 }
 
 impl Link {
     pub(crate) fn new(client: Client, direct: bool, rng: &mut Rng) -> Self {
+        let is_deaf = rng.often(20);
         Self {
             client,
             ending: Ending::Open,
@@ -56,8 +58,8 @@ impl Link {
             has_eof: false,
             stalled: 0,
             ends: Vec::new(),
-            is_deaf: rng.often(20),
-            faults: 0,
+            is_deaf,
+            met: Met { deaf: u64::from(is_deaf), ..Met::default() },
         }
     }
 
@@ -78,7 +80,7 @@ impl Link {
         let Some(item) = self.client.to_send.pop_front() else { return };
         match item {
             Net::Reset => {
-                self.faults += 1;
+                self.met.resets += 1;
                 core.peer_gone(id, now);
                 self.ending = Ending::Gone;
             }
@@ -131,7 +133,7 @@ impl Link {
         };
         let rest = bytes.split_off(at);
         if !rest.is_empty() {
-            self.faults += 1;
+            self.met.short_reads += 1;
             self.client.to_send.push_front(wrap(rest));
         }
         bytes
@@ -190,7 +192,7 @@ impl Link {
         }
         if rng.often(15) {
             self.stalled = rng.below(60);
-            self.faults += 1;
+            self.met.stalls += 1;
         }
         let pending = core.outboxes().pending(id);
         let count = match rng.below(3) {
@@ -201,6 +203,7 @@ impl Link {
         if count > 0 && self.ending == Ending::Draining {
             return Err("bytes behind FIN".into());
         }
+        self.met.short_writes += u64::from(count < pending.len());
         let bytes = pending[..count].to_vec();
         self.client.view.take_in(&bytes);
         let drained = core.outboxes().consume(id, count);

@@ -10,14 +10,18 @@
 
 mod client;
 mod link;
+mod met;
 mod rng;
 mod view;
 
 use crate::sim::{Setup, add_account, add_account_with, credentials, policy, settings};
-use client::{Client, USERS};
+use crate::tls_common::World as Pki;
+use client::{COMPONENT, Client, USERS};
 use link::{Ending, Link};
+pub(crate) use met::Met;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, OnceLock};
 use stonechat::admin::{Answer, UserRequest};
 use stonechat::clock::Now;
 use stonechat::config::Registration;
@@ -32,6 +36,8 @@ use stonechat::random::Random;
 use stonechat::sasl::{HashOutcome, ScramHash};
 use stonechat::storage::{Engine as _, Faults, Faulty, Memory, Request, offline, serve};
 use stonechat::stream::DomainPolicy;
+use stonechat::stream::component::Secret;
+use stonechat::transport::TlsDomains;
 use stonechat::xep::About;
 
 /// Ticks of one run.
@@ -56,8 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) refused: u64,
     /// Power cuts: everything that was not synced is gone.
     pub(crate) power_cuts: usize,
-    /// Faults of disk, network, clock and hashing thread.
-    pub(crate) faults: u64,
+    /// Faults of disk, network, clock and threads.
+    pub(crate) met: Met,
     /// Promises that were looked for on the disk after a power cut.
     pub(crate) promises: usize,
     /// Of the simulated clock.
@@ -79,6 +85,10 @@ pub(crate) struct World {
     rng: Rng,
     now: Now,
     links: BTreeMap<ConnId, Link>,
+    /// Who has come and is not let in yet, and from where.
+    backlog: Vec<(Client, bool, &'static str)>,
+    /// Ticks for which the disk stands still.
+    disk_still: usize,
     /// Ids that must reach nobody any more.
     freed: BTreeSet<ConnId>,
     requests: VecDeque<Request>,
@@ -137,6 +147,18 @@ fn tight(memory_max: usize) -> Settings {
     }
 }
 
+/// The one domain, and a component.
+fn domains(policy: &DomainPolicy) -> Domains {
+    let (name, secret) = COMPONENT;
+    Domains::new(vec![policy.clone()], None).with_components([(name.to_owned(), Secret::new(secret.to_owned()))])
+}
+
+/// What a reload may bring. Made once: keys take their time.
+fn certificates() -> &'static [Arc<TlsDomains>; 2] {
+    static CERTIFICATES: OnceLock<[Arc<TlsDomains>; 2]> = OnceLock::new();
+    CERTIFICATES.get_or_init(|| [(); 2].map(|()| Arc::new(Pki::new(&["localhost"]).load())))
+}
+
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -146,7 +168,7 @@ impl World {
         let registration = Registration::Open;
         let setup = Setup { anonymous: true, tls_required: !rng.often(200), registration, ..Setup::default() };
         let policy = policy("localhost", &setup);
-        let domains = Domains::new(vec![policy.clone()], None);
+        let domains = domains(&policy);
         let empty = Core::new(tight(usize::MAX), Domains::new(Vec::new(), None), [3; 32], Random::seeded(seed));
         // Seven eighths are where it begins to matter.
         let memory_max = empty.memory().all() / 7 * 8 + room;
@@ -163,6 +185,8 @@ impl World {
             rng,
             now: Now { mono_ms: 1_000, unix_ms: 1_700_000_000_000 },
             links: BTreeMap::new(),
+            backlog: Vec::new(),
+            disk_still: 0,
             freed: BTreeSet::new(),
             requests: VecDeque::new(),
             hashing: Vec::new(),
@@ -230,8 +254,9 @@ impl World {
         self.asked.clear();
         self.freed.clear();
         self.overdue = 0;
-        let domains = Domains::new(vec![self.policy.clone()], None);
-        self.core = Core::new(tight(self.memory_max), domains, [3; 32], Random::seeded(self.rng.next()));
+        self.backlog.clear();
+        self.disk_still = 0;
+        self.core = Core::new(tight(self.memory_max), domains(&self.policy), [3; 32], Random::seeded(self.rng.next()));
         self.check_promises()
     }
 
@@ -279,39 +304,104 @@ impl World {
         };
         self.now.mono_ms += ms;
         self.outcome.simulated_ms += ms;
-        let is_set_back = self.rng.often(2);
-        self.outcome.faults += u64::from(is_set_back);
-        self.now.unix_ms = (self.now.unix_ms + ms).saturating_sub(if is_set_back { 3_600_000 } else { 0 });
-        while self.links.len() < CLIENTS + 6 && self.rng.often(if self.links.len() < CLIENTS { 300 } else { 30 }) {
-            self.connect();
+        self.outcome.met.sleeps += u64::from(ms >= 10_000);
+        self.now.unix_ms += ms;
+        while self.people() < CLIENTS + 6 && self.rng.often(if self.people() < CLIENTS { 300 } else { 30 }) {
+            self.come();
         }
-        let chance = self.rng.below(300);
-        self.outcome.faults += u64::from(chance <= 3);
-        match chance {
-            0 => self.faults.fill_disk(self.rng.below(12) as u32),
-            1 => self.faults.lose_answers(1),
-            2 | 3 => self.faults.fail_fetches(1),
-            4..=7 => self.administer(),
-            _ => {}
-        }
+        self.accept();
+        self.trouble();
         let online: Vec<String> = self.jids.iter().cloned().collect();
         for link in self.links.values_mut() {
             link.client.act(&online, self.unrest, &mut self.rng);
         }
     }
 
-    fn connect(&mut self) {
-        let direct = self.rng.often(500);
+    /// What the machine does to the server, beside its network.
+    fn trouble(&mut self) {
+        let met = &mut self.outcome.met;
+        match self.rng.below(600) {
+            0 | 1 => {
+                let commits = 1 + self.rng.below(11) as u32;
+                self.faults.fill_disk(commits);
+                met.disk_full += 1;
+            }
+            2 | 3 => {
+                self.faults.lose_answers(1);
+                met.answers_lost += 1;
+            }
+            4..=7 => {
+                self.faults.fail_fetches(1);
+                met.fetches_failed += 1;
+            }
+            8..=15 => self.administer(),
+            16 => {
+                self.disk_still = self.rng.below(200);
+                met.disk_still += 1;
+            }
+            17 => {
+                self.now.unix_ms = self.now.unix_ms.saturating_sub(3_600_000);
+                met.clock_back += 1;
+            }
+            18 => {
+                self.now.unix_ms += 86_400_000;
+                met.clock_forward += 1;
+            }
+            19 => {
+                self.core.note_resident(self.memory_max - self.memory_max / 64);
+                met.memory_scares += 1;
+            }
+            20..=40 => self.core.note_resident(0),
+            41 => {
+                let certificates = certificates();
+                self.core.reload_tls(certificates[self.rng.below(certificates.len())].clone());
+                met.reloads += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Those who are there, let in or not.
+    fn people(&self) -> usize {
+        self.links.len() + self.backlog.len()
+    }
+
+    /// Somebody comes, and waits to be let in.
+    fn come(&mut self) {
+        self.next_serial += 1;
         let peer = self.rng.pick(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "127.0.0.1"]);
-        let Ok(id) = self.core.accept(peer.parse().unwrap(), direct, self.now) else { return };
+        if self.rng.often(60) {
+            return self.backlog.push((Client::component(self.next_serial, &mut self.rng), false, "127.0.0.1"));
+        }
+        let direct = self.rng.often(500);
+        self.backlog.push((Client::new(self.next_serial, direct, &mut self.rng), direct, peer));
+    }
+
+    /// Lets in who waits, in any order.
+    fn accept(&mut self) {
+        self.core.make_place(self.now);
+        while !self.backlog.is_empty() && self.rng.often(600) {
+            let at = self.rng.below(self.backlog.len());
+            self.outcome.met.reordered_accepts += u64::from(at > 0);
+            let (client, direct, peer) = self.backlog.remove(at);
+            self.connect(client, direct, peer);
+        }
+    }
+
+    fn connect(&mut self, client: Client, direct: bool, peer: &str) {
+        let peer = peer.parse().unwrap();
+        let admitted = match client.is_component() {
+            true => self.core.accept_component(peer, self.now),
+            false => self.core.accept(peer, direct, self.now),
+        };
+        let Ok(id) = admitted else { return };
+        self.outcome.met.components += u64::from(client.is_component());
         self.outcome.connections += 1;
         if self.rng.often(20) {
             // The system did not want to watch it.
             self.freed.insert(id);
             return self.core.free(id, self.now);
         }
-        self.next_serial += 1;
-        let client = Client::new(self.next_serial, direct, &mut self.rng);
         if direct {
             self.core.handshaking(id);
         }
@@ -356,7 +446,8 @@ impl World {
     }
 
     fn finished_elsewhere(&mut self) {
-        while !self.requests.is_empty() && self.rng.often(400) {
+        self.disk_still = self.disk_still.saturating_sub(1);
+        while self.disk_still == 0 && !self.requests.is_empty() && self.rng.often(400) {
             let Some(request) = self.requests.pop_front() else { break };
             let completion = serve(&mut self.engine, request);
             self.core.completed(completion, self.now);
@@ -364,7 +455,7 @@ impl World {
         for task in std::mem::take(&mut self.hashing) {
             match self.rng.below(1000) {
                 // Lost: the connection has its deadline.
-                0..=4 => self.outcome.faults += 1,
+                0..=4 => self.outcome.met.hashes_lost += 1,
                 5..=300 => self.hashed(&task),
                 _ => self.hashing.push(task),
             }
@@ -462,7 +553,7 @@ impl World {
             .bytes()
             .fold(self.outcome.digest, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
         self.outcome.messages += link.client.messages.len();
-        self.outcome.faults += link.faults;
+        self.outcome.met.add(&link.met);
         link.check_messages().map_err(|fault| link.blame(id, &fault))
     }
 
@@ -505,6 +596,9 @@ impl World {
         self.faults.fill_disk(0);
         self.faults.lose_answers(0);
         self.faults.fail_fetches(0);
+        self.core.note_resident(0);
+        self.disk_still = 0;
+        self.backlog.clear();
         if self.rng.often(500) && !self.is_down {
             self.shut_down();
         }

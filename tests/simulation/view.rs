@@ -8,8 +8,8 @@ use stonechat::xml::{Expect, Scan, Step, StreamNs, XmlLimits};
 /// One item.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// The stream header.
-    Header,
+    /// The stream header: its bytes.
+    Header(String),
     /// A first-level element: its name and its bytes.
     Frame(String, String),
     /// `</stream:stream>`.
@@ -58,7 +58,7 @@ impl View {
             Ok(Step::Header { len }) => {
                 self.ns = StreamNs::from_header(self.scan.head(), &self.bytes[..len]);
                 self.expects_header = false;
-                (len, Item::Header)
+                (len, Item::Header(String::from_utf8_lossy(&self.bytes[..len]).into_owned()))
             }
             Ok(Step::Frame { len }) => {
                 let bytes = &self.bytes[..len];
