@@ -32,6 +32,9 @@ pub const TICK_AT_LEAST_US: u64 = 1_000;
 pub const READ_CHUNK_BYTES: usize = 16 * 1024 + 256 + 5;
 /// Bytes that stanzas may append to outboxes in one tick, and at most a quarter of what one outbox holds.
 pub const TICK_BYTES_MAX: usize = 256 * 1024;
+/// Connections among which a tick's bytes are shared out: more of them have the same share each, and fewer come to
+/// their turn in a tick. A share is then room for a large answer or some dozens of messages.
+pub const VISITS_PER_TICK_MAX: usize = 32;
 /// Bytes written to one connection in one tick; what is left goes in the next, behind the others. More
 /// than stanzas may append meanwhile: who reads fast enough is never overtaken.
 pub const WRITE_BUDGET_BYTES: usize = 2 * TICK_BYTES_MAX;
@@ -75,6 +78,8 @@ pub const HASH_TASK_BYTES: usize = 512;
 pub const WAITING_BYTES: usize = 192;
 /// What outboxes may take however short memory is: without it nobody could be answered.
 pub const OUTBOX_ROOM_BYTES_MIN: usize = 1024 * 1024;
+/// The same for unfinished stanzas: a record of a few dozen.
+pub const PARTIAL_ROOM_BYTES_MIN: usize = 256 * 1024;
 /// Who holds less is not ended to make room: it would not help.
 pub const SHED_BYTES_MIN: usize = 16 * 1024;
 /// Connections that give way in one tick.
@@ -320,6 +325,12 @@ pub const LUA_VALUES_MAX: usize = 1_000_000;
 pub const PROSODY_FILE_BYTES_MAX: u64 = PERSON_BYTES_MAX;
 /// Depth of a table in SQLite: it has far fewer levels with any number of rows.
 pub const SQLITE_PAGES_DEEP_MAX: u32 = 40;
+/// Largest store of which every page is looked at when the server starts: a second on a memory card of 2010.
+pub const STORE_VERIFIED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How deep a damaged store's tree is followed: a thousand times what it can hold.
+pub const SALVAGE_DEPTH_MAX: usize = 16;
+/// Largest page of a damaged store that is read. Rows are far below it.
+pub const SALVAGE_PAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest row of SQLite's that is read.
 pub const SQLITE_RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
 

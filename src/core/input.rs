@@ -33,6 +33,7 @@ impl Core {
     /// Bytes of the stream, in the clear or out of TLS. All of `bytes` is taken over.
     pub fn receive(&mut self, id: ConnId, bytes: &[u8], now: Now) {
         self.heard(id, now);
+        self.begin_visit();
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.purse.spend_bytes(bytes.len());
         match conn.partial.take() {
@@ -50,6 +51,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Some(partial) = conn.partial.take() {
             self.partial_bytes -= partial.heap_bytes();
+            self.begin_visit();
             self.read_partial(id, partial, now);
         }
     }
@@ -82,9 +84,10 @@ impl Core {
         }
         self.partial_bytes += partial.heap_bytes();
         conn.partial = Some(partial);
-        if self.partial_bytes > self.settings.partial_bytes_max {
+        // Within a tick too: hundreds may grow by a record each before the budget is looked at again.
+        let max = self.settings.partial_bytes_max.min(self.budget.partial_room);
+        if self.partial_bytes > max {
             log::warn!("unfinished stanzas take {} bytes in all; the largest give way", self.partial_bytes);
-            let max = self.settings.partial_bytes_max;
             self.shed_partials(self.partial_bytes - max + max / GIVEN_WAY_SHARE, 0, now);
         }
     }
@@ -108,7 +111,7 @@ impl Core {
             if conn.phase.carries_stanzas() && conn.gates.is_open() {
                 // A component speaks for many, and has no rate.
                 let owes = conn.purse.is_empty() && matches!(conn.phase, Phase::Bound(_));
-                if self.is_tick_full() {
+                if self.is_visit_over() {
                     self.pause(id);
                 } else if owes {
                     self.slow_down(id, now);

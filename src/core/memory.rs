@@ -16,8 +16,8 @@ use crate::clock::Now;
 use crate::conn::{Flags, Partial, Phase};
 use crate::ids::{ConnId, Id as _, SessionId};
 use crate::limits::{
-    ALLOCATOR_SHARE, FETCH_BYTES_MAX, GIVE_WAY_MS, HASH_TASK_BYTES, OUTBOX_ROOM_BYTES_MIN, SHED_BYTES_MIN,
-    SHED_PER_TICK_MAX, STRAIN_SAID_EVERY_MS, TIMER_BYTES, WAITING_BYTES,
+    ALLOCATOR_SHARE, FETCH_BYTES_MAX, GIVE_WAY_MS, HASH_TASK_BYTES, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN,
+    SHED_BYTES_MIN, SHED_PER_TICK_MAX, STRAIN_SAID_EVERY_MS, TIMER_BYTES, WAITING_BYTES,
 };
 use crate::stream::error::StreamCondition;
 use std::collections::VecDeque;
@@ -107,7 +107,7 @@ fn with_allocator(bytes: usize) -> usize {
 }
 
 /// The budget's own state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Budget {
     driver: DriverMemory,
     /// What the system counted last; 0 where nobody looks.
@@ -115,6 +115,8 @@ pub(super) struct Budget {
     /// Whether that is news.
     is_fresh: bool,
     pub(super) strain: Strain,
+    /// What unfinished stanzas may take until the next look.
+    pub(super) partial_room: usize,
     /// When it was last said that memory is short.
     said_ms: u64,
     /// Bytes behind the phases of connections.
@@ -123,6 +125,23 @@ pub(super) struct Budget {
     pub(super) handshakes: usize,
     /// Connections in the order of their coming; those that have logged in or gone are passed over.
     newcomers: VecDeque<ConnId>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            driver: DriverMemory::default(),
+            resident: 0,
+            is_fresh: false,
+            strain: Strain::Calm,
+            // Until somebody has looked.
+            partial_room: usize::MAX,
+            said_ms: 0,
+            behind_conns: 0,
+            handshakes: 0,
+            newcomers: VecDeque::new(),
+        }
+    }
 }
 
 impl Budget {
@@ -219,6 +238,7 @@ impl Core {
         let used = counted.max(self.budget.resident);
         self.budget.strain = self.strain_of(used);
         self.outboxes.set_room(self.room_for_outboxes(&memory));
+        self.budget.partial_room = self.room_for_partials(&memory);
         if self.budget.strain == Strain::Calm {
             return;
         }
@@ -245,6 +265,14 @@ impl Core {
         let max = self.settings.memory_max;
         let room = (max - max / 32).saturating_sub(others);
         (room - room / (ALLOCATOR_SHARE + 1)).max(OUTBOX_ROOM_BYTES_MIN)
+    }
+
+    /// What unfinished stanzas may take: what the others leave below the mark where nobody is bound any more.
+    fn room_for_partials(&self, memory: &MemoryUse) -> usize {
+        let others = memory.base + with_allocator(memory.behind() - memory.partial);
+        let max = self.settings.memory_max;
+        let room = (max - max / 16).saturating_sub(others);
+        (room - room / (ALLOCATOR_SHARE + 1)).max(PARTIAL_ROOM_BYTES_MIN)
     }
 
     fn say_strain(&mut self, used: usize, now: Now) {

@@ -167,6 +167,9 @@ pub struct Core {
     binding: BTreeMap<FetchId, (ConnId, negotiate::Wanted)>,
     /// Connections whose stanzas wait for the next tick, in turn.
     paused: VecDeque<ConnId>,
+    /// What one connection may append when it is turned to; and where that ends for the one that is.
+    visit_bytes: usize,
+    visit_ends: usize,
     /// Connections that do not read, and are not read meanwhile.
     congested: Vec<ConnId>,
     /// Connections that have sent more than they may.
@@ -234,6 +237,8 @@ impl Core {
             parked: BTreeMap::new(),
             binding: BTreeMap::new(),
             paused: VecDeque::new(),
+            visit_bytes: usize::MAX,
+            visit_ends: usize::MAX,
             congested: Vec::new(),
             slowed: rates::Slowed::new(),
             recipients: rates::Recipients::new(recipient_keys),

@@ -19,7 +19,7 @@ use crate::stream::{HashSet, StreamAccounts};
 use std::mem;
 
 pub use crate::limits::TICK_BYTES_MAX;
-use crate::limits::{FILL_INS_MAX, RESUMED_MAX, TICK_WRITES_MAX};
+use crate::limits::{FILL_INS_MAX, RESUMED_MAX, TICK_WRITES_MAX, VISITS_PER_TICK_MAX};
 
 /// What negotiation may know of accounts, read from the store; remembers the row it missed.
 #[derive(Debug)]
@@ -154,6 +154,24 @@ impl Core {
     /// reads must not overflow before it is written to even once.
     pub(super) fn is_tick_full(&self) -> bool {
         self.outboxes.tick_bytes() >= self.tick_bytes_max()
+    }
+
+    /// So many connections with sessions have something to say in this tick: each may append its share, and waits in
+    /// turn with what it says beyond. One that asks for much then costs those behind it no more than many that ask
+    /// for little.
+    pub fn share_tick(&mut self, ready: usize) {
+        let visits = (ready + self.paused.len()).clamp(1, VISITS_PER_TICK_MAX);
+        self.visit_bytes = self.tick_bytes_max() / visits;
+    }
+
+    /// A connection is turned to.
+    pub(super) fn begin_visit(&mut self) {
+        self.visit_ends = self.outboxes.tick_bytes().saturating_add(self.visit_bytes);
+    }
+
+    /// Whether it has had its share, or the tick is full.
+    pub(super) fn is_visit_over(&self) -> bool {
+        self.is_tick_full() || self.outboxes.tick_bytes() >= self.visit_ends
     }
 
     /// Whether more should be read before what there is is written; leaves room for what is paused.

@@ -28,6 +28,7 @@ impl Server {
     /// Reads who is ready, those first who are in. `began_us` is when the tick began.
     pub(super) fn read(&mut self, now: Now, began_us: u64) {
         let bound = self.ready_bound.len().min(READS_PER_TICK_MAX);
+        self.core.share_tick(self.ready_bound.len());
         for _ in 0..bound {
             let is_full = !self.core.wants_more() || self.write_queue.len() > TICK_WRITES_MAX;
             if is_full || self.clock.mono_us() > began_us + TICK_READ_US {

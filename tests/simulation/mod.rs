@@ -427,6 +427,7 @@ impl World {
     fn tick(&mut self) -> Result<(), String> {
         self.outcome.ticks += 1;
         self.finished_elsewhere();
+        self.core.share_tick(self.rng.below(12));
         self.read();
         self.core.expire(self.now);
         self.core.close_overflown(self.now);
