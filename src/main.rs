@@ -11,6 +11,7 @@ use stonechat::server::{self, Parts};
 
 fn main() -> ExitCode {
     let log_rule = start_logger();
+    explain_damage();
     let exit = cli::run(&mut Surroundings {
         args: std::env::args_os().collect(),
         out: &mut io::stdout(),
@@ -44,6 +45,17 @@ fn start_logger() -> LogRule {
         log::set_max_level(level);
     }
     rule
+}
+
+/// A damaged file that the database trusted can end in a panic of the database's. Whoever reads it should know what to do.
+fn explain_damage() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        if panic.location().is_some_and(|location| location.file().contains("/redb-")) {
+            eprintln!("the store is damaged; restore a backup, or save what can be read: stonechat salvage FILE");
+        }
+    }));
 }
 
 /// Lets only this program's own words through, whatever the filters say: a library may log what it is

@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use stonechat::storage::{Disk, DiskOptions};
 use stonechat::transport::certs::make_self_signed;
 use tls_common::{Ca, date};
 
@@ -223,4 +224,42 @@ fn a_damaged_store_is_refused() {
     }
     fs::write(&store, &whole).unwrap();
     assert_eq!(folder.run(&["user", "list"], "").1, "alice@localhost\n");
+}
+
+/// What lies behind a closed store's header is looked at before anybody is served, and what is whole is saved.
+#[test]
+fn a_store_with_an_overwritten_page_is_refused_and_can_be_saved() {
+    let folder = Folder::new("salvage");
+    let store = folder.data().join("store.redb");
+    configure(&folder, "scram_iterations = 4096", "");
+    // So many that their keys fill several pages.
+    let names: Vec<String> = (0..40).map(|number| format!("user{number:02}")).collect();
+    for name in &names {
+        assert_eq!(folder.run(&["user", "add", &format!("{name}@localhost")], "secret\n").0, 0);
+    }
+    let whole = fs::read(&store).unwrap();
+    let holds = |page: &[u8]| page[0] == 1 && page.windows(6).any(|word| word == b"user20");
+    let mut refused = 0;
+    for page in (0..whole.len() / 4096).filter(|page| holds(&whole[page * 4096..][..4096])) {
+        let mut bytes = whole.clone();
+        bytes[page * 4096..][..4096].fill(0xA5);
+        fs::write(&store, &bytes).unwrap();
+        // A page that the store had given up may be anything.
+        if Disk::open(&store, DiskOptions { verify: true, ..DiskOptions::default() }).is_ok() {
+            continue;
+        }
+        refused += 1;
+        let (code, _, err) = folder.run(&["serve"], "");
+        assert!(code == 1 && err.contains("is damaged") && err.contains("stonechat salvage FILE"), "{code} {err}");
+        let saved = folder.0.join(format!("saved-{page}.redb"));
+        let (code, out, err) = folder.run(&["salvage", saved.to_str().unwrap()], "");
+        assert!(code == 0 && out.contains("1 pages could not be read"), "{out} {err}");
+        assert_eq!(fs::read(&store).unwrap(), bytes, "the damaged store is left as it is");
+        fs::rename(&saved, &store).unwrap();
+        let listed = folder.run(&["user", "list"], "").1;
+        let missing = names.iter().filter(|name| !listed.contains(name.as_str())).count();
+        assert!(missing < 30, "{missing} of {} are lost: {out}", names.len());
+        assert_eq!(folder.run(&["user", "add", "another@localhost"], "secret\n").0, 0);
+    }
+    assert!(refused > 0);
 }

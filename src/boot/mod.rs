@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{Config, StorageConfig};
 use crate::im::accounts;
 pub use crate::limits::SOCKET_PATH_BYTES_MAX;
+use crate::limits::STORE_VERIFIED_BYTES_MAX;
 use crate::server::Bound;
 use crate::storage::{Disk, DiskOptions, STORE_FILE_NAME};
 use crate::storage::{Miss, Store, offline};
@@ -157,14 +158,18 @@ pub fn store_path(data_dir: &Path) -> PathBuf {
 ///
 /// [`BootError::Store`], such as another process's lock.
 pub fn open_store(data_dir: &Path, storage: &StorageConfig, create: bool) -> Result<Disk, BootError> {
+    let path = store_path(data_dir);
+    // The database trusts a file that was closed: what has been damaged since then is found now, or ends the process when
+    // it is come across. All of a large one would take too long.
+    let verify = create && fs::metadata(&path).is_ok_and(|data| data.len() <= STORE_VERIFIED_BYTES_MAX);
     let options = DiskOptions {
         cache_bytes: usize::try_from(storage.cache_bytes).unwrap_or(usize::MAX),
         reserve_bytes: storage.reserve_bytes,
         create,
+        verify,
         ..DiskOptions::default()
     };
-    Disk::open(&store_path(data_dir), options)
-        .map_err(|error| BootError::Store { data_dir: data_dir.to_owned(), error })
+    Disk::open(&path, options).map_err(|error| BootError::Store { data_dir: data_dir.to_owned(), error })
 }
 
 /// Refuses a folder whose control socket no process could open.

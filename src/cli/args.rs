@@ -22,6 +22,8 @@ pub(super) enum Command {
     /// The file to write, and whether it may be there already.
     Backup(PathBuf, bool),
     /// The file to write.
+    Salvage(PathBuf),
+    /// The file to write.
     Export(PathBuf),
     Import(ImportCommand),
     Invite(InviteCommand),
@@ -42,7 +44,7 @@ impl Command {
     pub(super) fn opens_store(&self) -> bool {
         match self {
             Self::User(_) | Self::Compact | Self::Invite(_) | Self::Announce(..) | Self::Motd(..) => true,
-            Self::Backup(..) | Self::Export(_) | Self::Import(_) => false,
+            Self::Backup(..) | Self::Salvage(_) | Self::Export(_) | Self::Import(_) => false,
             Self::Serve | Self::Check | Self::Status | Self::Reload | Self::Stop | Self::Help(_) | Self::Version => {
                 false
             }
@@ -165,8 +167,10 @@ fn command(words: &[&str]) -> Result<Command, String> {
         [] | ["serve"] => Command::Serve,
         ["check"] => Command::Check,
         ["compact"] => Command::Compact,
+        ["salvage", path] => Command::Salvage(PathBuf::from(path)),
         ["export", path] => Command::Export(PathBuf::from(path)),
         ["backup"] => return Err("`backup` needs a file to write: backup store-2026-01-31.redb".to_owned()),
+        ["salvage"] => return Err("`salvage` needs a file to write: salvage store-saved.redb".to_owned()),
         ["export"] => return Err("`export` needs a file to write: export accounts.xml".to_owned()),
         ["import"] => {
             return Err(
@@ -181,7 +185,7 @@ fn command(words: &[&str]) -> Result<Command, String> {
         ["help", rest @ ..] => Command::Help(topic(rest)?),
         ["user", rest @ ..] => Command::User(user(rest)?),
         [verb @ ("serve" | "check" | "compact" | "status" | "reload" | "stop"), extra, ..]
-        | [verb @ ("backup" | "export" | "import" | "invite" | "announce" | "motd"), _, extra, ..] => {
+        | [verb @ ("backup" | "salvage" | "export" | "import" | "invite" | "announce" | "motd"), _, extra, ..] => {
             return Err(format!("`{verb}` takes no {extra:?}"));
         }
         [verb, ..] => return Err(unknown(verb)),

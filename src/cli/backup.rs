@@ -1,4 +1,5 @@
-//! `backup`: a copy of the store, by the server that has it or, while none runs, by this process.
+//! `backup`: a copy of the store, by the server that has it or, while none runs, by this process. `salvage`: what can be
+//! read of one that is damaged.
 
 use super::verbs::{Outcome, end};
 use super::whole_file::WholeFile;
@@ -8,7 +9,7 @@ use crate::admin::{self, Answer};
 use crate::boot;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::storage;
+use crate::storage::{self, Salvaged};
 use std::fs;
 use std::path::Path;
 
@@ -33,6 +34,35 @@ fn back_up_to(around: &mut Surroundings<'_>, config: &Config, path: &Path, repla
     let bytes = whole.file().metadata().map_or(0, |data| data.len());
     whole.publish()?;
     say(around.out, &format!("{rows} rows, {bytes} bytes written to {}", path.display()));
+    Ok(())
+}
+
+/// `salvage FILE`.
+pub(super) fn salvage(around: &mut Surroundings<'_>, config: &Config, path: &Path) -> Exit {
+    let outcome = salvage_to(around, config, path);
+    end(around, outcome)
+}
+
+fn salvage_to(around: &mut Surroundings<'_>, config: &Config, path: &Path) -> Outcome {
+    let data_dir = offline::data_dir(config, around.err)?;
+    check_name(path, &data_dir, false)?;
+    let whole = WholeFile::begin(path)?;
+    let file = whole.file().try_clone().map_err(|error| error.to_string())?;
+    let store = boot::store_path(&data_dir);
+    let Salvaged { rows, stray_rows, pages_lost } =
+        storage::salvage(&store, file, config.backup_spare_bytes()).map_err(|error| error.to_string())?;
+    whole.publish()?;
+    say(around.out, &format!("{rows} rows written to {}", path.display()));
+    match pages_lost {
+        0 => say(around.out, "every page could be read"),
+        _ => say(
+            around.out,
+            &format!(
+                "{pages_lost} pages could not be read; {stray_rows} of the rows were found in pages that the store had \
+                 given up, and may be older than their last change"
+            ),
+        ),
+    }
     Ok(())
 }
 

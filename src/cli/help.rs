@@ -9,6 +9,7 @@ pub(super) enum Topic {
     User,
     Compact,
     Backup,
+    Salvage,
     Export,
     Import,
     Invite,
@@ -21,12 +22,13 @@ pub(super) enum Topic {
 }
 
 /// Every verb.
-pub(super) const VERBS: [(&str, Topic); 14] = [
+pub(super) const VERBS: [(&str, Topic); 15] = [
     ("serve", Topic::Serve),
     ("check", Topic::Check),
     ("user", Topic::User),
     ("compact", Topic::Compact),
     ("backup", Topic::Backup),
+    ("salvage", Topic::Salvage),
     ("export", Topic::Export),
     ("import", Topic::Import),
     ("invite", Topic::Invite),
@@ -49,6 +51,7 @@ pub(super) fn text(topic: Topic) -> String {
         }
         Topic::Compact => ("stonechat compact", COMPACT),
         Topic::Backup => ("stonechat backup [--replace] FILE", BACKUP),
+        Topic::Salvage => ("stonechat salvage FILE", SALVAGE),
         Topic::Export => ("stonechat export FILE", EXPORT),
         Topic::Import => (
             "stonechat import [--replace] FILE\n       stonechat import [--replace] --from prosody FOLDER|FILE",
@@ -80,6 +83,7 @@ Verbs:
   user list [DOMAIN]     List the accounts of a domain, or of all.
   compact                Give unused room in the data file back. Only while the server does not run.
   backup FILE            Copy the whole store, while the server runs or while it does not.
+  salvage FILE           Save what can still be read of a damaged store.
   export FILE            Write all accounts into a file that other servers can read (XEP-0227).
   import FILE            Take accounts over from such a file, or --from prosody FOLDER.
   invite [NAME]          Print a link with which somebody can make an account.
@@ -152,6 +156,13 @@ FILE must not be there yet, unless --replace is given. It appears when it is who
 is for its owner only (mode 0600): whoever has it has the keys of all accounts. While it is written
 it is FILE.new. A backup that fails leaves nothing behind. Certificates and the configuration are
 not in it.";
+
+const SALVAGE: &str = "\
+Reads a store that the server refuses, or fails on, page by page, and writes what is whole into FILE, a
+new store that can be put in the place of store.redb. The damaged one is not changed. Only while the
+server does not run. A backup is better where there is one: what lay in a damaged page is lost, and
+what is found in pages that the store had given up may be older than its last change; both are
+counted at the end. FILE must not be there yet; it is for its owner only (mode 0600).";
 
 const EXPORT: &str = "\
 Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private

@@ -116,6 +116,7 @@ pub fn run(around: &mut Surroundings<'_>) -> Exit {
         Command::User(user) => verbs::user(around, &config, user),
         Command::Compact => verbs::compact(around, &config),
         Command::Backup(path, replaces) => backup::backup(around, &config, &path, replaces),
+        Command::Salvage(path) => backup::salvage(around, &config, &path),
         Command::Export(path) => port::export(around, &config, &path),
         Command::Import(import) => port::import(around, &config, &import),
         Command::Invite(invite) => verbs::invite(around, &config, invite),

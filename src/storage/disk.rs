@@ -349,7 +349,7 @@ fn write(
     Ok(())
 }
 
-fn version_key() -> Key {
+pub(super) fn version_key() -> Key {
     Key::new(Table::Meta).text("format")
 }
 

@@ -69,7 +69,11 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Corrupt { path, detail } => {
-                write!(f, "the store {} is damaged ({detail}); move it away and restore a backup", path.display())
+                write!(
+                    f,
+                    "the store {} is damaged ({detail}); move it away and restore a backup, or save what can be read: stonechat salvage FILE",
+                    path.display()
+                )
             }
             Self::DiskFull { free, needed } => {
                 write!(f, "the disk is full: {free} bytes free, {needed} needed; make room, writing resumes by itself")
@@ -85,7 +89,11 @@ impl fmt::Display for StoreError {
                 "the store has format version {found}, this program knows versions up to {known}; use a newer stonechat"
             ),
             Self::NotAStore { path } => {
-                write!(f, "{} is not a Stonechat store; move it away or name another data folder", path.display())
+                write!(
+                    f,
+                    "{} is not a Stonechat store; move it away or name another data folder (if it was one: stonechat salvage FILE)",
+                    path.display()
+                )
             }
             Self::Stopped => f.write_str("the storage thread has stopped"),
             Self::Unavailable => f.write_str("the store is closed after an I/O error and will be opened again"),

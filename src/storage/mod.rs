@@ -24,6 +24,7 @@ mod memory;
 pub mod offline;
 mod overlay;
 mod range;
+mod salvage;
 mod store;
 mod thread;
 
@@ -35,6 +36,7 @@ pub use faulty::{Faults, Faulty};
 pub use flight::{RETRY_MS_MAX, RETRY_MS_MIN};
 pub use memory::Memory;
 pub use range::{KeyRange, Row, Rows};
+pub use salvage::{Salvaged, salvage};
 pub use store::{
     FETCH_BATCH_MAX, FETCHED_BYTES_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, Store, StoreCounters, StoreFull,
     Ticket, Woken,

@@ -6,7 +6,7 @@
 use super::{ROWS, fault};
 use crate::storage::{Batch, Row, StoreError};
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableTableMetadata as _, WriteTransaction};
+use redb::{Database, Durability, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -51,6 +51,21 @@ impl DiskCopy {
     pub(in crate::storage) fn add(&mut self, rows: &[Row]) -> Result<(), StoreError> {
         let bytes = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.write(bytes, rows.iter().map(|(key, value)| (&key[..], Some(&value[..]))))
+    }
+
+    /// Puts those of these rows that are not there yet; says how many.
+    pub(in crate::storage) fn add_new(&mut self, rows: &[Row]) -> Result<u64, StoreError> {
+        let before = self.rows;
+        let table = self.transaction.open_table(ROWS).map_err(|error| told(error.into()))?;
+        let mut fresh = Vec::new();
+        for row in rows {
+            if table.get(&*row.0).map_err(|error| told(error.into()))?.is_none() {
+                fresh.push(row.clone());
+            }
+        }
+        drop(table);
+        self.add(&fresh)?;
+        Ok(self.rows - before)
     }
 
     /// Lays over them what has changed since.
