@@ -58,7 +58,7 @@ pub mod limits;
 pub mod metrics;
 pub mod purse;
 pub mod random;
-mod sys;
+pub mod sys;
 
 pub mod reactor;
 pub mod transport;

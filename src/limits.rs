@@ -86,12 +86,19 @@ pub const SHED_BYTES_MIN: usize = 16 * 1024;
 pub const SHED_PER_TICK_MAX: usize = 64;
 /// How long a connection may take to log in where somebody else waits for its place. Ten times a slow login.
 pub const GIVE_WAY_MS: u64 = 5_000;
+/// Freed memory up to this size is overwritten: whatever holds a password is far below it, and what is above is left
+/// to the system untouched.
+pub const WIPED_BYTES_MAX: usize = 32 * 1024;
+/// Stack of the loop that a login may have used, overwritten behind it; without optimisation it is this much.
+pub const WIPED_LOOP_STACK_BYTES: usize = 48 * 1024;
+/// The same of the hashing thread, whose stack is small.
+pub const WIPED_HASH_STACK_BYTES: usize = 16 * 1024;
 /// How often it is said that memory is short.
 pub const STRAIN_SAID_EVERY_MS: u64 = 60_000;
 /// How often the system is asked what is resident, while something goes on.
 pub const RESIDENT_EVERY_MS: u64 = 500;
 /// How often memory is given back because what is resident comes near the bound.
-pub const TRIM_EVERY_MS: u64 = 5_000;
+pub const TRIM_EVERY_MS: u64 = 2_000;
 /// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
 /// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
 pub const POOLED_BUFFERS_MAX: usize = 64;

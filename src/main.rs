@@ -8,6 +8,11 @@ use stonechat::boot::{Boot, LogRule, sandbox};
 use stonechat::cli::{self, Listening, StandardInput, Surroundings};
 use stonechat::config::{Config, ListenerKind};
 use stonechat::server::{self, Parts};
+use stonechat::sys::WipingAllocator;
+
+/// Passwords pass through here.
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator;
 
 fn main() -> ExitCode {
     let log_rule = start_logger();

@@ -1,9 +1,79 @@
 //! What only the C library can do: the one place with `unsafe`.
 //!
 //! Memory given back: `malloc_trim(3)` after a crowd has left, `madvise(2)` for the pages of the program that
-//! only its start needed. Each call is complete in itself and leaves nothing behind that Rust could see.
+//! only its start needed. Each call is complete in itself and leaves nothing behind that Rust could see. And the program's
+//! allocator, the system's with one duty more: what is freed is overwritten, since a password passes through buffers of
+//! libraries that nobody else could wipe.
 
 #![allow(unsafe_code)] // Calls without a safe wrapper in any crate that is here already; each says why it is sound.
+
+use crate::limits::WIPED_BYTES_MAX;
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// The system's allocator; small blocks are overwritten when they are given back. For the program alone: a host has its own.
+#[derive(Debug)]
+pub struct WipingAllocator;
+
+// SAFETY: every call goes to the system's allocator with what it was given, so its promises are kept; what is overwritten
+// before is the caller's own block, within its layout, which nobody uses any more.
+unsafe impl GlobalAlloc for WipingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that it asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block is the caller's until here, and as long as its layout says.
+        unsafe {
+            wipe(block, layout);
+            System.dealloc(block, layout);
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if layout.size() > WIPED_BYTES_MAX {
+            // SAFETY: as above.
+            return unsafe { System.realloc(block, layout, size) };
+        }
+        // The system would move it and leave what was there behind.
+        // SAFETY: `size` with the old alignment is a layout by the caller's promise; old and new do not overlap, and the
+        // shorter of both is copied. On failure the old block stays the caller's.
+        unsafe {
+            let new = System.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                std::ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+}
+
+/// Overwrites a block, in a way that the compiler may not leave out.
+///
+/// # Safety
+///
+/// The block is as long as its layout says, and nobody uses it.
+unsafe fn wipe(block: *mut u8, layout: Layout) {
+    if layout.size() > WIPED_BYTES_MAX {
+        return;
+    }
+    // SAFETY: by the function's own promise.
+    unsafe { block.write_bytes(0, layout.size()) };
+    std::hint::black_box(block);
+}
+
+/// Overwrites the stack below the caller, where functions that it has called may have left a password.
+#[inline(never)]
+pub(crate) fn wipe_stack<const BYTES: usize>() {
+    let mut below = [0_u8; BYTES];
+    std::hint::black_box(&mut below);
+}
 
 /// Arenas of the allocator. One: the loop allocates, the other threads hardly ever, and each further arena
 /// would keep pages for itself.
@@ -82,6 +152,23 @@ unsafe extern "C" fn forget_object(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The block itself is looked at before the system has it back: what `dealloc` does first.
+    #[test]
+    fn what_is_freed_is_overwritten_and_what_grows_is_kept() {
+        let layout = Layout::from_size_align(64, 8).unwrap();
+        // SAFETY: the block is made here, used within its size, and given back once.
+        unsafe {
+            let block = WipingAllocator.alloc(layout);
+            block.write_bytes(7, 64);
+            let grown = WipingAllocator.realloc(block, layout, 4096);
+            let grown_layout = Layout::from_size_align(4096, 8).unwrap();
+            assert!(std::slice::from_raw_parts(grown, 64).iter().all(|byte| *byte == 7));
+            wipe(grown, grown_layout);
+            assert!(std::slice::from_raw_parts(grown, 64).iter().all(|byte| *byte == 0));
+            WipingAllocator.dealloc(grown, grown_layout);
+        }
+    }
 
     #[test]
     fn the_program_goes_on_after_giving_back() {

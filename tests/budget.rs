@@ -9,8 +9,9 @@ use common::script::Peer as _;
 use sim::{Setup, Sim};
 use stonechat::core::{Refused, Settings, Strain};
 use stonechat::ids::ConnId;
-use stonechat::limits::{GIVE_WAY_MS, RATE_BURST_S, WORK_RECIPIENT};
+use stonechat::limits::{GIVE_WAY_MS, RATE_BURST_S, TICK_BYTES_MAX, WORK_RECIPIENT};
 use stonechat::purse::Rates;
+use stonechat::xml::XmlLimits;
 
 const KIB: usize = 1024;
 const PEER: &str = "198.51.100.7";
@@ -90,6 +91,44 @@ fn the_largest_unfinished_stanza_gives_way() {
         sim.send(b"</body></message>");
     }
     assert_eq!(heard(&mut sim, "dave").matches("<message").count(), 2);
+}
+
+/// Between two looks at the budget many may grow: it holds then too.
+#[test]
+fn unfinished_stanzas_stay_within_the_budget_in_the_middle_of_a_tick() {
+    let mut sim = server(|settings| {
+        settings.memory_max = 2_300 * KIB;
+        settings.xml = XmlLimits::with_frame_bytes(256 * KIB as u32);
+    });
+    sim.settle();
+    let piece = "x".repeat(16 * KIB);
+    for name in ["alice", "bob", "carol", "dave"] {
+        let (id, now) = (sim.conn(name), sim.now);
+        sim.core.receive(id, b"<message to='dave@localhost/r'><body>", now);
+        for _ in 0..15 {
+            sim.core.receive(id, piece.as_bytes(), now);
+            assert!(sim.core.memory().all() < 2_300 * KIB, "{:?}", sim.core.memory());
+        }
+    }
+    assert!((1..4).contains(&sim.core.metrics().shed_partial), "{:?}", sim.core.metrics());
+}
+
+/// Whoever has much to say waits in turn with what is beyond its share.
+#[test]
+fn one_that_asks_for_much_takes_its_share_of_a_tick() {
+    let mut sim = server(|_| {});
+    let ask = "<iq type='get' id='q' to='localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+    let (alice, bob, now) = (sim.conn("alice"), sim.conn("bob"), sim.now);
+    let max = TICK_BYTES_MAX.min(256 * KIB / 4);
+    sim.core.share_tick(8);
+    sim.core.receive(alice, ask.repeat(150).as_bytes(), now);
+    let first = sim.core.outboxes().tick_bytes();
+    assert!((max / 8..max / 8 + 4 * KIB).contains(&first), "{first}");
+    // Whoever comes behind it has a share too, in the same tick.
+    sim.core.receive(bob, ask.as_bytes(), now);
+    assert!(sim.core.outboxes().tick_bytes() > first && sim.core.wants_read(bob) && !sim.core.wants_read(alice));
+    assert_eq!(heard(&mut sim, "bob").matches("<iq").count(), 1);
+    assert_eq!(heard(&mut sim, "alice").matches("<iq").count(), 150);
 }
 
 #[test]

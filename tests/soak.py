@@ -7,13 +7,19 @@ Each attack is a process of its own. Beside them a few well-behaved clients talk
 long a message takes, and somebody new logs in every other second. What the system counts as resident is sampled
 throughout; it must stay below memory_max, nobody well-behaved may be dropped, nothing may be lost, and delays
 stay bounded. Prints `name key=value` lines. Loopback only; what is started here is ended here.
+
+Run by root it takes a network of its own (unshare), in which each client has an address: then the bounds of single
+addresses hold for attackers too. Elsewhere all are 127.0.0.1, which has no such bounds.
 """
 
 import argparse
+import base64
+import itertools
 import multiprocessing
 import os
 import pathlib
 import re
+import resource
 import select
 import signal
 import socket
@@ -27,8 +33,50 @@ HEADER = (
     "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
     "xmlns:stream='http://etherx.jabber.org/streams'>"
 ).encode()
-ACCOUNTS = 5
-SAMPLE_S = 0.25
+ACCOUNTS = 20
+PASSWORD = "a password"
+SAMPLE_S = 0.1
+# Benchmarking addresses (RFC 2544): nobody else's.
+NETWORK = "198.18.0.0/16"
+HAS_NETWORK = os.environ.get("STONECHAT_SOAK_NETWORK") == "own"
+HOST = "198.18.0.1" if HAS_NETWORK else "127.0.0.1"
+
+
+def own_network():
+    """Runs the same again in a network of its own, if that is permitted here."""
+    begin = f"ip link set lo up && ip route add local {NETWORK} dev lo"
+    if HAS_NETWORK or os.geteuid() != 0:
+        return
+    if subprocess.run(["unshare", "-n", "sh", "-c", begin], capture_output=True).returncode == 0:
+        os.environ["STONECHAT_SOAK_NETWORK"] = "own"
+        words = ["unshare", "-n", "sh", "-c", begin + ' && exec "$@"', "sh", sys.executable, *sys.argv]
+        os.execvp("unshare", words)
+
+
+def connected(port, who, timeout, receive_bytes=None):
+    """A socket that comes from the address of `who`, a number."""
+    one = socket.socket()
+    if receive_bytes:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    one.settimeout(timeout)
+    try:
+        if HAS_NETWORK:
+            one.bind((f"198.18.{1 + who // 250 % 250}.{1 + who % 250}", 0))
+        one.connect((HOST, port))
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+# Each attack has some addresses of its own.
+SOURCES = itertools.count(1000)
 
 
 # The server.
@@ -46,16 +94,17 @@ class Server:
 data_dir = "data"
 tls_required = false
 scram_iterations = 4096
+registration = "open"
 [[domain]]
 name = "localhost"
 self_signed = true
 anonymous = true
 [[listener]]
 kind = "starttls"
-addresses = ["127.0.0.1:{self.port}"]
+addresses = ["{HOST}:{self.port}"]
 [[listener]]
 kind = "direct"
-addresses = ["127.0.0.1:{self.direct}"]
+addresses = ["{HOST}:{self.direct}"]
 [limits]
 memory_max = {memory_max}
 """
@@ -70,7 +119,7 @@ memory_max = {memory_max}
         until = time.monotonic() + 20
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.direct), timeout=1).close()
+                socket.create_connection((HOST, self.direct), timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > until or self.process.poll() is not None:
@@ -102,25 +151,28 @@ memory_max = {memory_max}
 
 def free_port():
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
+        one.bind((HOST, 0))
         return one.getsockname()[1]
 
 
 # Clients.
 
 class Client:
-    """A session, logged in anonymously in the clear; blocking until it is bound, then not."""
+    """A session, logged in anonymously in the clear, or inside TLS at an account; blocking until it is bound, then not."""
 
-    def __init__(self, port, timeout=30, receive_bytes=None):
-        self.socket = socket.socket()
-        if receive_bytes:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(timeout)
-        self.got = b""
+    def __init__(self, port, timeout=30, receive_bytes=None, user=None, who=None):
+        self.got, self.out = b"", b""
+        self.socket = connected(port, next(SOURCES) if who is None else who, timeout, receive_bytes)
         try:
-            self.socket.connect(("127.0.0.1", port))
+            if user:
+                self.socket = tls().wrap_socket(self.socket, server_hostname="localhost")
             self.ask(HEADER, b"</stream:features>")
-            self.ask(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>", b"<success")
+            xmlns = b"xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"
+            if user:
+                proof = base64.b64encode(f"\0{user}\0{PASSWORD}".encode())
+                self.ask(b"<auth %s mechanism='PLAIN'>%s</auth>" % (xmlns, proof), b"<success")
+            else:
+                self.ask(b"<auth %s mechanism='ANONYMOUS'/>" % xmlns, b"<success")
             self.ask(HEADER, b"</stream:features>")
             bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
             self.jid = re.search(rb"<jid>([^<]+)</jid>", self.ask(bind, b"</iq>")).group(1)
@@ -131,7 +183,6 @@ class Client:
             self.socket.close()
             raise
         self.socket.setblocking(False)
-        self.out = b""
 
     def ask(self, words, until):
         self.got = b""
@@ -149,27 +200,28 @@ class Client:
             self.out += words
         try:
             self.out = self.out[self.socket.send(self.out):] if self.out else b""
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
 
     def pull(self):
         """What has come; an error if it is over."""
         try:
             more = self.socket.recv(1 << 16)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return b""
         if not more:
             raise OSError("closed")
         return more
 
 
-def with_sessions(port, stop, count, act, **options):
+def with_sessions(port, stop, count, act, users=False, **options):
     """Keeps so many sessions, each acting again and again; who is dropped comes back."""
-    clients = []
+    clients, turn = [], itertools.count()
     while not stop.is_set():
         while len(clients) < count and not stop.is_set():
             try:
-                clients.append(Client(port, timeout=3, **options))
+                user = f"user{next(turn) % ACCOUNTS}" if users else None
+                clients.append(Client(port, timeout=10, user=user, **options))
             except OSError:
                 time.sleep(0.2)
                 break
@@ -187,10 +239,11 @@ def with_connections(port, stop, count, open_words, drip=b""):
     held = []
     while not stop.is_set():
         while len(held) < count:
-            one = socket.socket()
-            one.settimeout(0.5)
             try:
-                one.connect(("127.0.0.1", port))
+                one = connected(port, next(SOURCES), 0.5)
+            except OSError:
+                break
+            try:
                 one.setblocking(False)
                 if open_words:
                     one.send(open_words)
@@ -247,7 +300,7 @@ def partial_frames(port, _direct, stop):
             client.push(b"<message to='localhost'><body>" + b"x" * 240_000)
         client.push()
         client.pull()
-    with_sessions(port, stop, 150, act)
+    with_sessions(port, stop, 300, act)
 
 
 def slow_readers(port, _direct, stop):
@@ -257,7 +310,7 @@ def slow_readers(port, _direct, stop):
         if sender is None:
             sender = Client(port, timeout=3)
         try:
-            sender.push(b"<message to='%s'><body>%s</body></message>" % (client.jid, b"x" * 20_000), most=60_000)
+            sender.push(b"<message to='%s'><body>%s</body></message>" % (client.jid, b"x" * 20_000), most=600_000)
             sender.pull()
         except OSError:
             sender = None
@@ -266,7 +319,7 @@ def slow_readers(port, _direct, stop):
             raise OSError("closed")
         if time.monotonic() - client.__dict__.setdefault("since", time.monotonic()) > 20:
             raise OSError("another one")
-    with_sessions(port, stop, 60, act, receive_bytes=4096)
+    with_sessions(port, stop, 120, act, receive_bytes=4096)
 
 
 def big_stanzas(port, _direct, stop):
@@ -323,6 +376,106 @@ def queries_unread(port, _direct, stop):
     with_sessions(port, stop, 30, act, receive_bytes=4096)
 
 
+def errors_back_and_forth(port, _direct, stop):
+    """Two that answer whatever comes with an error, and errors with errors."""
+    words = (
+        b"<iq type='get' id='1' to='%s'><a xmlns='b'/></iq><iq type='error' id='2' to='%s'><error type='cancel'/></iq>"
+        b"<message type='error' to='%s'/><presence type='error' to='%s'/><iq type='result' id='3' to='nobody@localhost/x'/>"
+        b"<message type='error' to='nobody@localhost'/><message to='nobody@elsewhere.example'/>"
+    )
+    def act(client, clients):
+        to = clients[(clients.index(client) + 1) % len(clients)].jid
+        client.push(words % (to, to, to, to), most=60_000)
+        while client.pull():
+            pass
+    with_sessions(port, stop, 6, act)
+
+
+def subscription_floods(port, _direct, stop):
+    number = itertools.count()
+    def act(client, _):
+        at = next(number)
+        words = b"<presence type='%s' to='user%d@localhost'><status>%s</status></presence>"
+        for kind in (b"subscribe", b"unsubscribe"):
+            client.push(words % (kind, at % ACCOUNTS, b"x" * 1_500), most=60_000)
+        client.push(b"<presence type='subscribe' to='nobody%d@localhost'/>" % at, most=60_000)
+        while client.pull():
+            pass
+    with_sessions(port, stop, 10, act)
+
+
+def roster_floods(_port, direct, stop):
+    number = itertools.count()
+    def act(client, _):
+        at = next(number)
+        item = b"<item jid='c%d@away.example' name='%s'><group>g</group></item>" % (at, b"x" * 900)
+        client.push(b"<iq type='set' id='s'><query xmlns='jabber:iq:roster'>%s</query></iq>" % item, most=60_000)
+        client.push(b"<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>", most=60_000)
+        while client.pull():
+            pass
+    with_sessions(direct, stop, 10, act, users=True)
+
+
+def presence_of_many(_port, direct, stop):
+    """Accounts that all see each other, and change what they show without end."""
+    number = itertools.count()
+    def act(client, _):
+        if not hasattr(client, "begun"):
+            client.begun = True
+            for other in range(ACCOUNTS):
+                words = b"<presence type='subscribe' to='user%d@localhost'/><presence type='subscribed' to='user%d@localhost'/>"
+                client.push(words % (other, other))
+        client.push(b"<presence><status>%d %s</status></presence>" % (next(number), b"x" * 3_000), most=60_000)
+        while client.pull():
+            pass
+    with_sessions(direct, stop, ACCOUNTS, act, users=True)
+
+
+def registration_floods(_port, direct, stop):
+    """Accounts are asked for from fifty addresses, several on one stream."""
+    words = (
+        b"<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>n%d</username><password>secret</password>"
+        b"</query></iq>"
+    )
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        try:
+            with tls().wrap_socket(connected(direct, 30_000 + number % 50, 5), server_hostname="localhost") as one:
+                one.sendall(HEADER + words % number + words % -number)
+                while more := one.recv(65536):
+                    if b"type='error'" in more or b"type='result'" in more:
+                        break
+        except OSError:
+            time.sleep(0.05)
+
+
+def rude_ends(_port, direct, stop):
+    """Sessions inside TLS that end in the middle of a record, without close_notify, half, or by a reset."""
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        try:
+            client = Client(direct, timeout=5, user=f"user{number % ACCOUNTS}")
+        except OSError:
+            time.sleep(0.1)
+            continue
+        fileno = client.socket.fileno()
+        try:
+            match number % 4:
+                case 0:
+                    os.write(fileno, b"\x17\x03\x03\x20\x00" + b"x" * 100)
+                case 1:
+                    os.write(fileno, b"\x17\x03\x03\x00\x40" + os.urandom(64))
+                case 2:
+                    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                case _:
+                    client.push(b"<message to='user1@localhost'><body>" + b"x" * 9_000)
+        except OSError:
+            pass
+        client.socket.close()
+
+
 def login_storm(port, _direct, stop):
     while not stop.is_set():
         try:
@@ -332,14 +485,12 @@ def login_storm(port, _direct, stop):
 
 
 def handshake_storm(_port, direct, stop):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    """Full handshakes, then wrong passwords."""
     wrong = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHVzZXIxAHdyb25n</auth>"
     held = []
     while not stop.is_set():
         try:
-            raw = socket.create_connection(("127.0.0.1", direct), timeout=3)
-            one = context.wrap_socket(raw, server_hostname="localhost")
+            one = tls().wrap_socket(connected(direct, next(SOURCES), 3), server_hostname="localhost")
             one.sendall(HEADER + wrong)
             held.append(one)
         except OSError:
@@ -350,12 +501,17 @@ def handshake_storm(_port, direct, stop):
 
 ATTACKS = [
     silent, half_header, half_handshakes, half_starttls, big_before_login, partial_frames, slow_readers, big_stanzas,
-    presence_floods, offline_floods, strangers, queries_unread, login_storm, handshake_storm,
+    presence_floods, presence_of_many, offline_floods, strangers, queries_unread, errors_back_and_forth,
+    subscription_floods, roster_floods, registration_floods, rude_ends, login_storm, handshake_storm,
 ]
 
 
-def attack(which, port, direct, stop):
+def attack(which, at, port, direct, stop):
+    global SOURCES
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Elsewhere attackers have processors of their own: here they have what the server and those who behave leave.
+    os.nice(15)
+    SOURCES = itertools.cycle(range(1000 + at * 1000, 2000 + at * 1000))
     try:
         which(port, direct, stop)
     except KeyboardInterrupt:
@@ -367,7 +523,7 @@ def attack(which, port, direct, stop):
 def well_behaved(port, pairs, stop, ready, results):
     """Pairs that talk five times a second; measures each message's way, and logins of others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    people = [(Client(port), Client(port)) for _ in range(pairs)]
+    people = [(Client(port, who=2 * at), Client(port, who=2 * at + 1)) for at in range(pairs)]
     receivers = {one.socket.fileno(): [one, b""] for _, one in people}
     ready.set()
     delays, sent, got, dropped = [], 0, 0, 0
@@ -416,7 +572,7 @@ def newcomers(port, stop, results):
     while not stop.wait(2):
         began = time.monotonic()
         try:
-            Client(port, timeout=20).socket.close()
+            Client(port, timeout=20, who=900).socket.close()
             took.append(time.monotonic() - began)
         except OSError:
             failed += 1
@@ -466,14 +622,18 @@ def main():
     parser.add_argument("--plot", type=pathlib.Path)
     parser.add_argument("--only", nargs="*", help="names of attacks")
     options = parser.parse_args()
+    own_network()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     memory_max = options.memory_max_mib * 1024 * 1024
     chosen = [which for which in ATTACKS if not options.only or which.__name__ in options.only]
 
     server = Server(options.server, memory_max)
     server.start()
     for number in range(ACCOUNTS):
-        server.verb("user", "add", f"user{number}@localhost", stdin=b"a password\n")
+        server.verb("user", "add", f"user{number}@localhost", stdin=f"{PASSWORD}\n".encode())
     empty = server.resident()
+    print(f"soak/start addresses={'many' if HAS_NETWORK else 'one'} memory_max_mib={options.memory_max_mib}", flush=True)
     stop, calm, ready, results, logins = (
         multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Queue(),
         multiprocessing.Queue(),
@@ -482,7 +642,7 @@ def main():
     good.start()
     ready.wait(60)
     workers = [multiprocessing.Process(target=newcomers, args=(server.port, stop, logins))]
-    workers += [multiprocessing.Process(target=attack, args=(which, server.port, server.direct, stop)) for which in chosen]
+    workers += [multiprocessing.Process(target=attack, args=(which, at, server.port, server.direct, stop)) for at, which in enumerate(chosen)]
     for worker in workers:
         worker.start()
     began, samples = time.monotonic(), []
@@ -512,7 +672,7 @@ def main():
     mib = 1024 * 1024
     peak = max(size for _, size in samples)
     for name in sorted(status):
-        if name.startswith(("memory_", "shed_", "slow")) or name in ("accepted", "bound", "connections", "sessions", "stanzas_relayed"):
+        if name.startswith(("memory_", "shed_", "slow", "tick_")) or name in ("accepted", "bound", "connections", "sessions", "stanzas_relayed"):
             print(f"soak/status {name}={status[name]}")
     print(
         f"soak/result minutes={samples[-1][0] / 60:.1f} attacks={len(chosen)} memory_max_mib={memory_max / mib:.0f} "

@@ -112,8 +112,8 @@ pub(super) struct Budget {
     driver: DriverMemory,
     /// What the system counted last; 0 where nobody looks.
     resident: usize,
-    /// Whether that is news.
-    is_fresh: bool,
+    /// What it counted beyond what was counted here: code that was read in again, what the allocator keeps.
+    unseen: usize,
     pub(super) strain: Strain,
     /// What unfinished stanzas may take until the next look.
     pub(super) partial_room: usize,
@@ -132,7 +132,7 @@ impl Default for Budget {
         Self {
             driver: DriverMemory::default(),
             resident: 0,
-            is_fresh: false,
+            unseen: 0,
             strain: Strain::Calm,
             // Until somebody has looked.
             partial_room: usize::MAX,
@@ -167,12 +167,22 @@ impl Core {
     /// Takes note of what the system counts as resident.
     pub fn note_resident(&mut self, bytes: usize) {
         self.budget.resident = bytes;
-        self.budget.is_fresh = true;
+        self.budget.unseen = bytes.saturating_sub(self.memory().all());
     }
 
     /// How near the budget is to its bound, as of the last tick.
     pub fn strain(&self) -> Strain {
         self.budget.strain
+    }
+
+    /// Whether anybody is there who has not logged in.
+    pub fn has_newcomers(&self) -> bool {
+        self.admission.before_login() > 0
+    }
+
+    /// Whether so much that the system counts is nowhere to be seen that the allocator should be asked for it.
+    pub fn is_much_unseen(&self, resident: usize) -> bool {
+        resident.saturating_sub(self.memory().all()) > self.settings.memory_max / 8
     }
 
     /// How near so many bytes are to the bound.
@@ -233,9 +243,8 @@ impl Core {
     /// Keeps the budget.
     pub(super) fn relieve(&mut self, now: Now) {
         let memory = self.memory();
-        let counted = memory.all();
-        let is_fresh = std::mem::take(&mut self.budget.is_fresh);
-        let used = counted.max(self.budget.resident);
+        // Between two looks of the system's, what is counted here tells how it goes on.
+        let used = memory.all() + self.budget.unseen;
         self.budget.strain = self.strain_of(used);
         self.outboxes.set_room(self.room_for_outboxes(&memory));
         self.budget.partial_room = self.room_for_partials(&memory);
@@ -243,14 +252,12 @@ impl Core {
             return;
         }
         self.say_strain(used, now);
-        // What the system counted before the last ones went says nothing about now.
-        let held = if is_fresh { used } else { counted };
-        let strain = self.strain_of(held);
-        if strain == Strain::Calm || self.shed_newcomers(now) > 0 || strain == Strain::Tight {
+        let strain = self.budget.strain;
+        if self.shed_newcomers(now) > 0 || strain == Strain::Tight {
             return;
         }
         let max = self.settings.memory_max;
-        let too_much = held.saturating_sub(max - max / 8);
+        let too_much = used.saturating_sub(max - max / 8);
         let freed = with_allocator(self.outboxes.shed(too_much, SHED_BYTES_MIN));
         self.end_overflown(now);
         let freed = freed + with_allocator(self.shed_partials(too_much.saturating_sub(freed), SHED_BYTES_MIN, now));
@@ -261,7 +268,7 @@ impl Core {
 
     /// What the outboxes may take: what the others leave, but never so little that nobody is answered.
     fn room_for_outboxes(&self, memory: &MemoryUse) -> usize {
-        let others = memory.base + with_allocator(memory.behind() - memory.outboxes);
+        let others = self.budget.unseen + memory.base + with_allocator(memory.behind() - memory.outboxes);
         let max = self.settings.memory_max;
         let room = (max - max / 32).saturating_sub(others);
         (room - room / (ALLOCATOR_SHARE + 1)).max(OUTBOX_ROOM_BYTES_MIN)
@@ -269,7 +276,7 @@ impl Core {
 
     /// What unfinished stanzas may take: what the others leave below the mark where nobody is bound any more.
     fn room_for_partials(&self, memory: &MemoryUse) -> usize {
-        let others = memory.base + with_allocator(memory.behind() - memory.partial);
+        let others = self.budget.unseen + memory.base + with_allocator(memory.behind() - memory.partial);
         let max = self.settings.memory_max;
         let room = (max - max / 16).saturating_sub(others);
         (room - room / (ALLOCATOR_SHARE + 1)).max(PARTIAL_ROOM_BYTES_MIN)

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 pub(super) use crate::limits::{HASH_NICENESS, HASHES_IN_FLIGHT_MAX};
+use crate::limits::WIPED_HASH_STACK_BYTES;
 
 /// Where there are fewer processors than threads, the loop comes first.
 fn give_way() {
@@ -43,7 +44,9 @@ impl Hasher {
         let work = move || {
             give_way();
             while let Ok(task) = todo.recv() {
-                if done.send((task.conn, task.job.run())).is_err() {
+                let (conn, outcome) = (task.conn, task.job.run());
+                crate::sys::wipe_stack::<WIPED_HASH_STACK_BYTES>();
+                if done.send((conn, outcome)).is_err() {
                     return;
                 }
                 wake();

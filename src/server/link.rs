@@ -92,18 +92,32 @@ pub(super) struct Buffers {
     pub(super) plain: Vec<u8>,
     /// What TLS makes of an outbox.
     pub(super) sealed: Vec<u8>,
+    /// Whether a password may have been looked at in this tick.
+    pub(super) heard_secrets: bool,
 }
 
 pub(super) use crate::limits::{PENDING_JOINED_BYTES_MAX, READ_CHUNK_BYTES};
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { cipher: vec![0; READ_CHUNK_BYTES], plain: Vec::new(), sealed: Vec::new() }
+        Self { cipher: vec![0; READ_CHUNK_BYTES], ..Self::default() }
     }
 
     /// Bytes of memory behind them.
     pub(super) fn heap_bytes(&self) -> usize {
         self.cipher.capacity() + self.plain.capacity() + self.sealed.capacity()
+    }
+
+    /// Overwrites what was read: a password may be in it.
+    pub(super) fn wipe(&mut self) {
+        self.heard_secrets = true;
+        self.cipher.fill(0);
+        // Also the room behind its end, where an earlier read may have reached.
+        let room = self.plain.capacity();
+        self.plain.clear();
+        self.plain.resize(room, 0);
+        std::hint::black_box(&self.plain);
+        self.plain.clear();
     }
 
     /// Gives back what a large read or write has left.

@@ -75,7 +75,8 @@ impl Server {
 
     fn look_at_memory(&mut self, now: Now) {
         let Some(mut bytes) = self.memory.resident() else { return };
-        if self.core.strain_of(bytes) > Strain::Calm && now.mono_ms >= self.memory.trim_at_ms {
+        let wants_room = self.core.strain_of(bytes) > Strain::Calm || self.core.is_much_unseen(bytes);
+        if wants_room && now.mono_ms >= self.memory.trim_at_ms {
             self.memory.trim_at_ms = now.mono_ms + TRIM_EVERY_MS;
             crate::sys::give_memory_back();
             bytes = self.memory.resident().unwrap_or(bytes);

@@ -36,8 +36,10 @@ use crate::clock::{Clock, Now};
 use crate::config::ListenerKind;
 use crate::core::Core;
 use crate::ids::{ConnId, Id as _};
+use crate::limits::WIPED_LOOP_STACK_BYTES;
 use crate::reactor::token::Source;
 use crate::storage;
+use crate::sys;
 use crate::transport::{TlsDomains, TlsError, Transport};
 use accept::{Acceptor, Listener};
 use control::Control;
@@ -196,6 +198,9 @@ impl Server {
         self.submit(now);
         self.write(now, began_us);
         self.free(now);
+        if std::mem::take(&mut self.buffers.heard_secrets) {
+            sys::wipe_stack::<WIPED_LOOP_STACK_BYTES>();
+        }
         self.give_back(now);
         self.core.ticked(self.clock.mono_us() - began_us);
         Ok(!self.has_ended(now))
@@ -284,6 +289,8 @@ impl Server {
     /// Takes what the storage and hashing threads have done.
     fn finished_elsewhere(&mut self, now: Now) {
         while let Some(completion) = self.storage.as_ref().and_then(storage::Thread::try_recv) {
+            // A login that waited for its account's row is gone through again.
+            self.buffers.heard_secrets |= self.core.has_newcomers();
             self.core.completed(completion, now);
         }
         while let Some((conn, outcome)) = self.hasher.outcome() {

@@ -76,7 +76,11 @@ impl Server {
         let more = match outcome {
             None | Some(ReadOutcome::Blocked) => false,
             Some(ReadOutcome::Data { established, closed }) => {
+                let may_be_secret = !self.core.is_bound(id);
                 self.data(id, established, &buffers.plain, now);
+                if may_be_secret {
+                    buffers.wipe();
+                }
                 if closed {
                     self.core.peer_gone(id, now);
                 }
