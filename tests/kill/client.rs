@@ -125,7 +125,7 @@ impl Client {
         loop {
             match self.view.next().unwrap() {
                 Some(Item::Frame(_, text)) => return text,
-                Some(Item::Header) => {}
+                Some(Item::Header(_)) => {}
                 Some(Item::End) => panic!("the server has ended the stream"),
                 None => assert!(self.read(), "the server does not answer"),
             }
