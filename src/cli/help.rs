@@ -158,11 +158,11 @@ it is FILE.new. A backup that fails leaves nothing behind. Certificates and the 
 not in it.";
 
 const SALVAGE: &str = "\
-Reads a store that the server refuses, or fails on, page by page, and writes what is whole into FILE, a
-new store that can be put in the place of store.redb. The damaged one is not changed. Only while the
-server does not run. A backup is better where there is one: what lay in a damaged page is lost, and
-what is found in pages that the store had given up may be older than its last change; both are
-counted at the end. FILE must not be there yet; it is for its owner only (mode 0600).";
+Reads a store that the server refuses, or fails on, page by page, and writes what is whole into
+FILE, a new store that can be put in the place of store.redb. The damaged one is not changed. Only
+while the server does not run. A backup is better where there is one: what lay in a damaged page is
+lost, and what is found in pages that the store had given up may be older than its last change;
+both are counted at the end. FILE must not be there yet; it is for its owner only (mode 0600).";
 
 const EXPORT: &str = "\
 Writes all accounts, with keys, rosters, subscription requests, waiting messages, vCards, private

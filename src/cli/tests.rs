@@ -167,7 +167,7 @@ fn arguments_name_a_verb() {
 
 #[test]
 fn wrong_arguments_say_what_is_right() {
-    let verbs = "there are serve, check, user, compact, backup, export, import, invite, announce, motd, status, reload, stop, help";
+    let verbs = "there are serve, check, user, compact, backup, salvage, export, import, invite, announce, motd, status, reload, stop, help";
     let rows = [
         ("sevre", format!("there is no verb \"sevre\"; {verbs}")),
         ("help me", format!("there is no verb \"me\"; {verbs}")),
