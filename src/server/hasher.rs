@@ -11,8 +11,8 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-pub(super) use crate::limits::{HASH_NICENESS, HASHES_IN_FLIGHT_MAX};
 use crate::limits::WIPED_HASH_STACK_BYTES;
+pub(super) use crate::limits::{HASH_NICENESS, HASHES_IN_FLIGHT_MAX};
 
 /// Where there are fewer processors than threads, the loop comes first.
 fn give_way() {
