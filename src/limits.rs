@@ -86,9 +86,6 @@ pub const SHED_BYTES_MIN: usize = 16 * 1024;
 pub const SHED_PER_TICK_MAX: usize = 64;
 /// How long a connection may take to log in where somebody else waits for its place. Ten times a slow login.
 pub const GIVE_WAY_MS: u64 = 5_000;
-/// Freed memory up to this size is overwritten: whatever holds a password is far below it, and what is above is left
-/// to the system untouched.
-pub const WIPED_BYTES_MAX: usize = 32 * 1024;
 /// Stack of the loop that a login may have used, overwritten behind it; without optimisation it is this much.
 pub const WIPED_LOOP_STACK_BYTES: usize = 48 * 1024;
 /// The same of the hashing thread, whose stack is small.

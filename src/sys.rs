@@ -7,8 +7,11 @@
 
 #![allow(unsafe_code)] // Calls without a safe wrapper in any crate that is here already; each says why it is sound.
 
-use crate::limits::WIPED_BYTES_MAX;
 use std::alloc::{GlobalAlloc, Layout, System};
+
+/// Freed blocks up to this size are overwritten: whatever holds a password is far below it, and what is above is left to the
+/// system untouched.
+const WIPED_BYTES_MAX: usize = 32 * 1024;
 
 /// The system's allocator; small blocks are overwritten when they are given back. For the program alone: a host has its own.
 #[derive(Debug)]
