@@ -69,9 +69,13 @@ pub(super) fn first(
     if message.authzid.as_deref().is_some_and(|authzid| !exchange::is_own(authzid, &localpart, cx.domain)) {
         return First::Failure(SaslCondition::InvalidAuthzid);
     }
+    let found = cx.accounts.credentials(cx.domain, &localpart);
+    if matches!(found, Lookup::Miss) {
+        return First::Miss;
+    }
     // Made up for everybody, so that it takes nobody longer.
     let fake = fake_keys(cx.fake_secret, cx.domain, &localpart, hash, cx.iterations);
-    let (keys, known, disabled) = match cx.accounts.credentials(cx.domain, &localpart) {
+    let (keys, known, disabled) = match found {
         Lookup::Miss => return First::Miss,
         Lookup::Absent => (fake, false, false),
         Lookup::Found(account) => match account.get(hash) {
