@@ -18,6 +18,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ServerConfig, ServerConnection};
+
+use crate::process;
 use slab::Slab;
 
 use crate::tls;
@@ -70,6 +72,7 @@ impl Echo {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--echo-server").arg(kind.name());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        process::leave_the_others(child.id());
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;

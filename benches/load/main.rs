@@ -86,6 +86,7 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     population::self_check()?;
     scram::self_check()?;
     process::raise_descriptor_limit();
+    process::take_a_processor();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;

@@ -5,6 +5,8 @@
 //! Processor time comes from the scheduler's nanoseconds of each thread, or from the process's ticks
 //! (10 ms, but they remember threads that have ended), whichever is more.
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -50,6 +52,38 @@ fn memory_of(pid: u32) -> io::Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let rss_kib = field_kib(&status, "VmRSS:");
     Ok(Memory { rss_kib, pss_kib: 0, anon_kib: field_kib(&status, "RssAnon:") })
+}
+
+/// Keeps the generator to the last processor, where there are several: what it measures has the others to itself, or
+/// each would wait for the other's turn and call it latency.
+pub(crate) fn take_a_processor() {
+    let Some((last, _)) = shares() else { return };
+    if let Err(error) = sched_setaffinity(None, &last) {
+        eprintln!("the generator shares all processors: {error}");
+    }
+}
+
+/// Gives a process all processors but the generator's. What it starts inherits that.
+pub(crate) fn leave_the_others(pid: u32) {
+    let Some((_, others)) = shares() else { return };
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
+    for task in tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok()) {
+        // A thread that has just ended needs none.
+        let _gone = sched_setaffinity(Pid::from_raw(task), &others);
+    }
+}
+
+/// The last processor, and all others.
+fn shares() -> Option<(CpuSet, CpuSet)> {
+    let all = sched_getaffinity(Pid::from_raw(i32::try_from(std::os::unix::process::parent_id()).ok()?)).ok()?;
+    let numbers: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)).collect();
+    let (last, others) = numbers.split_last().filter(|(_, others)| !others.is_empty())?;
+    let set = |numbers: &[usize]| {
+        let mut set = CpuSet::new();
+        numbers.iter().for_each(|number| set.set(*number));
+        set
+    };
+    Some((set(&[*last]), set(others)))
 }
 
 /// What the kernel keeps for objects of its own, sockets among them, in the whole machine.

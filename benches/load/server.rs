@@ -63,6 +63,7 @@ impl Server {
         if let Some(target) = options.target {
             let (direct_target, pids) = (options.direct_target, options.pids.clone());
             let domain = options.domain.clone();
+            pids.iter().for_each(|pid| process::leave_the_others(*pid));
             return Ok(Self { target, direct_target, pids, own: None, domain, stop });
         }
         let folder = std::env::temp_dir().join(format!("stonechat-load-{}", std::process::id()));
@@ -171,6 +172,7 @@ impl Own {
         let log = File::options().create(true).append(true).open(self.log())?;
         let child = shell.stdout(log.try_clone()?).stderr(log).spawn()?;
         let pid = child.id();
+        process::leave_the_others(pid);
         self.child = Some(child);
         Ok(pid)
     }
