@@ -20,6 +20,7 @@ use crate::limits::{
     RECIPIENT_BITS, RECIPIENT_SLOTS, SLOT_MS, WORK_ERROR, WORK_FETCH, WORK_HASH, WORK_RECIPIENT, WORK_WRITE,
 };
 use crate::purse::{Rates, slot};
+use memchr::memchr;
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 use std::mem;
@@ -68,10 +69,11 @@ impl Core {
     }
 
     /// Takes the price of an address that a session has not written to lately.
-    pub(super) fn charge_recipient(&mut self, id: ConnId, session: SessionId, to: &str, now: Now) {
-        let bare = to.split_once('/').map_or(to, |(bare, _)| bare);
+    pub(super) fn charge_recipient(&mut self, id: ConnId, session: SessionId, to: &[u8], now: Now) {
+        // As it was written: another way of writing it counts as another.
+        let bare = memchr(b'/', to).and_then(|end| to.get(..end)).unwrap_or(to);
         // Domains are few, and most are this server's own.
-        if bare.contains('@')
+        if memchr(b'@', bare).is_some()
             && self.recipients.is_new(session, bare, slot(now))
             && let Some(conn) = self.conns.get_mut(id)
         {
@@ -187,7 +189,7 @@ impl Recipients {
     }
 
     /// Notes that a session writes to an address; true if it has not done so lately.
-    fn is_new(&mut self, session: SessionId, bare: &str, slot: u32) -> bool {
+    fn is_new(&mut self, session: SessionId, bare: &[u8], slot: u32) -> bool {
         if slot >= self.turned_slot.saturating_add(RECIPIENT_SLOTS) || self.count as usize > RECIPIENT_BITS / 4 {
             mem::swap(&mut self.lately, &mut self.before);
             self.lately.fill(0);
@@ -196,7 +198,7 @@ impl Recipients {
         // Who writes goes into the keys: what the hash makes of an address is not to be known of any session.
         let who = u64::from(session.slot()) << 32 | u64::from(session.generation());
         let hasher = SipHasher13::new_with_keys(self.keys.0 ^ who, self.keys.1);
-        let bit = hasher.hash(bare.as_bytes()) as usize % RECIPIENT_BITS;
+        let bit = hasher.hash(bare) as usize % RECIPIENT_BITS;
         let (word, mask) = (bit / 64, 1_u64 << (bit % 64));
         let Some(lately) = self.lately.get_mut(word) else { return false };
         if *lately & mask != 0 {
@@ -216,19 +218,19 @@ mod tests {
     fn an_address_is_new_once_in_a_while() {
         let mut recipients = Recipients::new((1, 2));
         let (one, other) = (SessionId::from_parts(1, 1), SessionId::from_parts(2, 1));
-        assert!(recipients.is_new(one, "a@h", 600));
-        assert!(!recipients.is_new(one, "a@h", 600));
-        assert!(recipients.is_new(other, "a@h", 600) && recipients.is_new(one, "b@h", 600));
+        assert!(recipients.is_new(one, b"a@h", 600));
+        assert!(!recipients.is_new(one, b"a@h", 600));
+        assert!(recipients.is_new(other, b"a@h", 600) && recipients.is_new(one, b"b@h", 600));
         // The minute's end does not forget what was just there; the next one's does.
-        assert!(!recipients.is_new(one, "a@h", 600 + RECIPIENT_SLOTS));
-        assert!(recipients.is_new(one, "b@h", 600 + 2 * RECIPIENT_SLOTS));
+        assert!(!recipients.is_new(one, b"a@h", 600 + RECIPIENT_SLOTS));
+        assert!(recipients.is_new(one, b"b@h", 600 + 2 * RECIPIENT_SLOTS));
     }
 
     #[test]
     fn a_flood_of_addresses_is_still_told_apart() {
         let mut recipients = Recipients::new((1, 2));
         let one = SessionId::from_parts(1, 1);
-        let new = (0..200_000).filter(|n| recipients.is_new(one, &format!("u{n}@h"), 1)).count();
+        let new = (0..200_000).filter(|n| recipients.is_new(one, format!("u{n}@h").as_bytes(), 1)).count();
         assert!(new > 100_000, "{new}");
     }
 

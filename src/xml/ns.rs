@@ -229,6 +229,7 @@ pub(super) fn is_forbidden(prefix: &[u8], uri: &[u8]) -> bool {
 }
 
 /// The prefix that an attribute name declares (empty: the default namespace), if it is a declaration.
+#[inline(always)]
 pub(super) fn declared_prefix(name: Name, bytes: &[u8]) -> Option<Span> {
     match (name.prefix_len, name.len) {
         (0, 5) if name.whole(bytes) == b"xmlns" => Some(Span { start: name.start, len: 0 }),
