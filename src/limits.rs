@@ -58,8 +58,8 @@ pub const DESCRIPTORS_MADE_MAX: usize = 128 * 1024;
 /// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
 /// store and lock, control socket and its callers, certificates while they load.
 pub const DESCRIPTORS_RESERVED: u64 = 40;
-/// How much the hashing thread gives way to the loop (nice(2)).
-pub const HASH_NICENESS: i32 = 5;
+/// How much the storage and hashing threads give way to the loop (nice(2)): a wake-up of theirs is no reason to stop it.
+pub const HELPER_NICENESS: i32 = 5;
 /// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
 pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 /// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
@@ -250,7 +250,7 @@ pub const RSA_BITS_MIN: usize = 2048;
 pub const OVERLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most ranges that travel to the storage thread as one batch: one read transaction stays short, and where there is one
 /// processor only, the loop has it back soon.
-pub const FETCH_BATCH_MAX: usize = 32;
+pub const FETCH_BATCH_MAX: usize = 64;
 /// Frames that go on at once when their rows are there: a batch of logins is no reason to keep sessions waiting.
 pub const RESUMED_MAX: usize = 8;
 /// Above this many bytes of rows held for parked frames, frames are fetched for one at a time.
