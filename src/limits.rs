@@ -93,9 +93,9 @@ pub const WIPED_HASH_STACK_BYTES: usize = 16 * 1024;
 /// How often it is said that memory is short.
 pub const STRAIN_SAID_EVERY_MS: u64 = 60_000;
 /// How often the system is asked what is resident, while something goes on.
-pub const RESIDENT_EVERY_MS: u64 = 500;
+pub const RESIDENT_EVERY_MS: u64 = 50;
 /// How often memory is given back because what is resident comes near the bound.
-pub const TRIM_EVERY_MS: u64 = 2_000;
+pub const TRIM_EVERY_MS: u64 = 1_000;
 /// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
 /// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
 pub const POOLED_BUFFERS_MAX: usize = 64;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! read, write, flip, drop ──▶ count_link ──▶ transport bytes ──tick──▶ core ──▶ who gives way
-//! /proc/self/statm ──twice a second, while something goes on──────────┘
+//! /proc/self/statm ──twenty times a second, while something goes on──┘
 //! ```
 //!
 //! What is counted is exact where this program allocates; what the system counts holds it to the truth, with what
