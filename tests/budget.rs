@@ -260,6 +260,9 @@ fn floods_meet_the_same_bound() {
     let known = handled(&mut sim, &|n| format!("<message to='bob@localhost/r' id='{n}'/>"));
     let strangers = handled(&mut sim, &|n| format!("<message to='x{n}@localhost'/>"));
     assert_eq!(known, 0);
+    // Nor does it help to write the address in another way.
+    let disguised = handled(&mut sim, &|n| format!("<message to='y{n}&#64;localhost'/>"));
+    assert!(disguised >= strangers / 2, "{disguised} {strangers}");
     let earned_ms = (100 - 8) * u64::from(WORK_RECIPIENT) - RATE_BURST_S * 1_000;
     assert!((earned_ms / 2..earned_ms * 2).contains(&strangers), "{strangers} {earned_ms}");
 }

@@ -80,9 +80,9 @@ impl Core {
         self.charge(id, Caused { copies: self.outboxes.run_appends(), wrote, was_refused, waits });
         if waits.is_none()
             && let Some(session) = session
-            && let Some(to) = scan.head().raw_attr(bytes, "to")
+            && let Some(to) = scan.head().attr(bytes, "to")
         {
-            self.charge_recipient(id, session, to, now);
+            self.charge_recipient(id, session, to.as_bytes(), now);
         }
         match done {
             Done::Held(ticket) => {

@@ -237,6 +237,7 @@ impl Core {
         self.outboxes.shrink(self.conns.slots());
         self.actions.shrink_to(ACTIONS_KEPT_MAX);
         self.paused.shrink_to(ACTIONS_KEPT_MAX);
+        self.fetched.shrink_to(ACTIONS_KEPT_MAX);
         self.pressed.shrink_to(ACTIONS_KEPT_MAX);
         self.effects.shrink_to(ACTIONS_KEPT_MAX);
         self.held_effects.shrink_to(ACTIONS_KEPT_MAX);

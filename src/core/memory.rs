@@ -19,6 +19,7 @@ use crate::limits::{
     ALLOCATOR_SHARE, FETCH_BYTES_MAX, GIVE_WAY_MS, HASH_TASK_BYTES, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN,
     SHED_BYTES_MIN, SHED_PER_TICK_MAX, STRAIN_SAID_EVERY_MS, TIMER_BYTES, WAITING_BYTES,
 };
+use crate::storage::FetchId;
 use crate::stream::error::StreamCondition;
 use std::collections::VecDeque;
 
@@ -213,7 +214,9 @@ impl Core {
             partial: self.partial_bytes,
             outboxes: buffers,
             sessions: self.directory.heap_bytes(),
-            waiting: self.hashes.len() * HASH_TASK_BYTES + parked * WAITING_BYTES,
+            waiting: self.hashes.len() * HASH_TASK_BYTES
+                + parked * WAITING_BYTES
+                + self.fetched.capacity() * size_of::<FetchId>(),
             caches: self.verifiers.heap_bytes()
                 + self.throttle.heap_bytes()
                 + self.registrations.heap_bytes()

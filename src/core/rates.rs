@@ -70,7 +70,7 @@ impl Core {
 
     /// Takes the price of an address that a session has not written to lately.
     pub(super) fn charge_recipient(&mut self, id: ConnId, session: SessionId, to: &[u8], now: Now) {
-        // As it was written: another way of writing it counts as another.
+        // What it means, not how it was written: `&#64;` is an `@`.
         let bare = memchr(b'/', to).and_then(|end| to.get(..end)).unwrap_or(to);
         // Domains are few, and most are this server's own.
         if memchr(b'@', bare).is_some()

@@ -4,8 +4,8 @@
 //! a descriptor in the upper half ──▶ a thread of a moment asks for a number beyond the table's end ──▶ twice the room
 //! ```
 //!
-//! Linux doubles the table when it is full, and has the process that has threads wait for all processors meanwhile:
-//! 10 to 25 ms, in the middle of a tick (`docs/performance.md`). The wait is the helper's here, once for each doubling.
+//! Linux doubles the table when it is full, and has a process that has threads wait for all processors meanwhile, in the
+//! middle of a tick. The wait is the helper's here, once for each doubling.
 
 use super::Server;
 use crate::transport::Socket;

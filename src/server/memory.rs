@@ -8,8 +8,8 @@
 //! What is counted is exact where this program allocates; what the system counts holds it to the truth, with what
 //! the allocator keeps and libraries hide. Near the bound the allocator is first asked to give back.
 
-use super::Server;
 use super::link::Link;
+use super::{End, Server};
 use crate::clock::Now;
 use crate::core::{DriverMemory, Strain};
 use crate::ids::{ConnId, Id as _};
@@ -64,6 +64,7 @@ impl Server {
         let control = self.control.as_ref().map_or(0, super::control::Control::heap_bytes);
         let driver = self.links.capacity() * size_of::<Option<Link>>()
             + (queues + self.closed.capacity()) * size_of::<ConnId>()
+            + self.ends.capacity() * size_of::<(ConnId, End)>()
             + self.buffers.heap_bytes()
             + control;
         self.core.note_driver(DriverMemory { base: self.memory.base, transport: self.transport_bytes, driver });

@@ -80,6 +80,7 @@ impl Server {
         self.ready_other.shrink_to_fit();
         self.write_queue.shrink_to_fit();
         self.closed.shrink_to_fit();
+        self.ends.shrink_to_fit();
         self.buffers.shrink();
         empty_thread_cache();
         crate::sys::give_memory_back();

@@ -176,12 +176,6 @@ impl Head {
         self.find(bytes, name.as_bytes()).map(|attr| unescape(attr.value.of(bytes), Place::Value))
     }
 
-    /// The bytes between the quotes of the unprefixed attribute `name`, references and all.
-    #[must_use]
-    pub fn raw_attr<'a>(&self, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-        self.find(bytes, name.as_bytes()).map(|attr| attr.value.of(bytes))
-    }
-
     /// The value of `xml:lang`, if the tag has one.
     #[must_use]
     pub fn xml_lang<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
