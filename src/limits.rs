@@ -272,8 +272,8 @@ pub const DISK_CACHE_BYTES: usize = 256 * 1024;
 pub const DISK_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 /// Rounds of compaction; redb asks to be called until nothing moves.
 pub const COMPACT_ROUNDS_MAX: u32 = 16;
-/// Requests that may be out: a fetch and a commit, what a backup asks, and room for one odd sender.
-pub const REQUESTS_MAX: usize = 6;
+/// Requests that may be out: a fetch and a commit, what a backup asks, memory to give back, and room for one odd sender.
+pub const REQUESTS_MAX: usize = 7;
 /// Rows that a backup reads at a time: what somebody else's request waits for. A fraction of a millisecond.
 pub const BACKUP_CHUNK_ROWS: u32 = 256;
 /// Changes that wait for the file of a backup; past it the backup is given up, since the server never waits for it.

@@ -9,6 +9,7 @@
 
 use super::Server;
 use crate::clock::Now;
+use crate::storage::Gives;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub(super) use crate::limits::{CALM_MS, CALM_WAIT_MS_MAX, DESCRIPTORS_AT_START, DESCRIPTORS_RESERVED};
@@ -82,35 +83,17 @@ impl Server {
         self.closed.shrink_to_fit();
         self.ends.shrink_to_fit();
         self.buffers.shrink();
-        empty_thread_cache();
-        crate::sys::give_memory_back();
-        if self.signals.is_some() {
-            // The process is the server's own.
-            crate::sys::forget_code_pages();
+        crate::sys::empty_thread_cache();
+        // The process is the server's own where it minds signals.
+        let gives = Gives { code: self.signals.is_some() };
+        match &self.storage {
+            // It has a cache of its own to empty first, and may take its time.
+            Some(storage) => storage.give_back(gives),
+            None => gives.give(),
         }
         log::debug!("memory given back; there are {} connections", self.core.connections());
     }
 }
-
-/// glibc sets a few freed blocks of each small size aside for each thread, where they keep their pages from being given
-/// back: after a crowd more than all that is in use. What it set aside for the loop is taken out here and freed by a
-/// thread that ends at once: from there it joins what is free for all.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn empty_thread_cache() {
-    const SIZES: usize = 64;
-    const BLOCKS: usize = 7;
-    let block = |at: usize| Vec::<u8>::with_capacity(24 + 16 * (at / BLOCKS));
-    let blocks: Vec<Vec<u8>> = (0..SIZES * BLOCKS).map(block).collect();
-    let helper = std::thread::Builder::new().name("room".to_owned()).stack_size(64 * 1024);
-    match helper.spawn(move || drop(blocks)) {
-        Ok(helper) => _ = helper.join(),
-        Err(error) => log::debug!("no thread to empty the allocator's cache: {error}"),
-    }
-}
-
-/// Other C libraries set nothing aside.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn empty_thread_cache() {}
 
 /// Makes the process a server's own, before it starts: one arena for all threads, large blocks apart, as many descriptors as
 /// the system allows, no privileges by way of another program. For the program; a host that embeds the server decides for

@@ -42,7 +42,7 @@ pub use store::{
     Ticket, Woken,
 };
 pub use thread::Thread;
-pub(crate) use thread::give_way;
+pub(crate) use thread::{Gives, give_way};
 
 use std::sync::Arc;
 

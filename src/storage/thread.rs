@@ -10,8 +10,10 @@
 
 use super::backup::{self, Backup, Tap};
 use super::{Completion, Engine, Request, Store, StoreError, Woken, serve};
+use crate::sys;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -28,8 +30,27 @@ pub(super) enum Work {
     Count(Sender<Result<u64, StoreError>>),
     /// The backup wants its next rows.
     Chunk,
+    /// A crowd has come or left.
+    GiveBack(Gives),
     /// Everything is done.
     Stop,
+}
+
+/// What is given back to the system when a crowd has come or left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gives {
+    /// Pages of the program too.
+    pub(crate) code: bool,
+}
+
+impl Gives {
+    /// Does it. The code last: all of this is code, too.
+    pub(crate) fn give(self) {
+        sys::give_memory_back();
+        if self.code {
+            sys::forget_code_pages();
+        }
+    }
 }
 
 /// The handle of the storage thread, kept by the loop.
@@ -38,6 +59,8 @@ pub struct Thread {
     completions: Receiver<Completion>,
     thread: JoinHandle<()>,
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// It has not given back yet what it was last asked to.
+    gives_back: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Thread {
@@ -55,12 +78,13 @@ impl Thread {
     pub fn spawn(mut engine: Box<dyn Engine>, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Self, StoreError> {
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
         let (outbox, completions) = sync_channel(REQUESTS_MAX);
-        let call = wake.clone();
-        let work = move || work(&mut *engine, &inbox, &outbox, &*call);
+        let (call, gives_back) = (wake.clone(), Arc::new(AtomicBool::new(false)));
+        let has_to = gives_back.clone();
+        let work = move || work(&mut *engine, &inbox, &outbox, &*call, &has_to);
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(work).map_err(|error| {
             StoreError::Io { kind: error.kind(), detail: format!("starting the storage thread: {error}") }
         })?;
-        Ok(Self { requests, completions, thread, wake })
+        Ok(Self { requests, completions, thread, wake, gives_back })
     }
 
     /// Hands over a request without waiting.
@@ -82,6 +106,14 @@ impl Thread {
     /// [`StoreError::Io`] if the system has no thread to give.
     pub fn back_up(&self, file: File, spare_bytes: u64) -> Result<Backup, StoreError> {
         backup::start(file, spare_bytes, self.requests.clone(), self.wake.clone())
+    }
+
+    /// Has the thread let go of memory that the allocator keeps for it, and give back what is free. Asked again before
+    /// it has come to that, it does it once: on a slow disk these would fill its inbox.
+    pub(crate) fn give_back(&self, gives: Gives) {
+        if !self.gives_back.swap(true, Ordering::AcqRel) && self.requests.try_send(Work::GiveBack(gives)).is_err() {
+            self.gives_back.store(false, Ordering::Release);
+        }
     }
 
     /// What is done, if anything is.
@@ -133,7 +165,13 @@ pub(crate) fn give_way() {
 }
 
 /// The thread's life.
-fn work(engine: &mut dyn Engine, inbox: &Receiver<Work>, outbox: &SyncSender<Completion>, wake: &dyn Fn()) {
+fn work(
+    engine: &mut dyn Engine,
+    inbox: &Receiver<Work>,
+    outbox: &SyncSender<Completion>,
+    wake: &dyn Fn(),
+    gives_back: &AtomicBool,
+) {
     give_way();
     let mut tap: Option<Tap> = None;
     while let Ok(work) = inbox.recv() {
@@ -157,6 +195,11 @@ fn work(engine: &mut dyn Engine, inbox: &Receiver<Work>, outbox: &SyncSender<Com
                 let _left = to.send(engine.count());
             }
             Work::Chunk => drop(tap.take_if(|tap| !tap.next_chunk(engine))),
+            Work::GiveBack(gives) => {
+                sys::empty_thread_cache();
+                gives.give();
+                gives_back.store(false, Ordering::Release);
+            }
             Work::Stop => return,
         }
     }
