@@ -59,7 +59,7 @@ pub const DESCRIPTORS_MADE_MAX: usize = 128 * 1024;
 /// store and lock, control socket and its callers, certificates while they load.
 pub const DESCRIPTORS_RESERVED: u64 = 40;
 /// How much the storage and hashing threads give way to the loop (nice(2)): a wake-up of theirs is no reason to stop it.
-pub const HELPER_NICENESS: i32 = 5;
+pub const HELPER_NICENESS: i32 = 10;
 /// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
 pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 /// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour
