@@ -65,7 +65,10 @@ impl Batch {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        // Most frames write nothing, and dropping an empty tree is not free.
+        if !self.rows.is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// How many rows are written.

@@ -205,6 +205,19 @@ mod tests {
                 assert_eq!(letters(&run), letters_there.min(16), "letters {byte} at {place}");
             }
         }
+        // Runs of every short length: their last bytes are no whole word.
+        for len in 0..=20 {
+            for place in 0..=len {
+                for byte in [b'<', b'&', b'"', 0x1F, 0x7F, 0x80, 0xFF, b' ', b'x'] {
+                    let mut run = vec![b'~'; len];
+                    run.iter_mut().skip(place).take(1).for_each(|at| *at = byte);
+                    let is_plain = |byte: &&u8| (0x20..0x80).contains(*byte) && !b"<&\"".contains(*byte);
+                    let expected = run.iter().take_while(is_plain).count();
+                    assert_eq!(plain_value(&run, b'"'), expected, "{run:?}");
+                    assert_eq!(means_itself(&run), run.iter().all(|byte| (0x20..0x80).contains(byte) && *byte != b'&'));
+                }
+            }
+        }
         assert_eq!((letters(b"abc"), letters(b"abcdefghi")), (0, 8));
         assert_eq!(plain_text(b""), 0);
         assert_eq!(plain_value(b"'''", b'"'), 3);
