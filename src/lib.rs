@@ -58,6 +58,8 @@ pub mod limits;
 pub mod metrics;
 pub mod purse;
 pub mod random;
+#[cfg(test)]
+mod scratch;
 pub mod sys;
 
 pub mod reactor;

@@ -2,30 +2,15 @@
 
 use super::*;
 use crate::config::{ConfigSource, DomainConfig};
+use crate::scratch::Folder;
 use crate::storage::StoreError;
 use crate::transport::certs;
 use crate::{config, sasl};
 
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-boot-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
     /// A certificate and key for `domain`, not made by the server under test.
     fn pair(&self, domain: &str) -> (PathBuf, PathBuf) {
-        let (certificate, key) = (self.0.join(format!("{domain}.pem")), self.0.join(format!("{domain}.key")));
+        let (certificate, key) = (self.path(&format!("{domain}.pem")), self.path(&format!("{domain}.key")));
         certs::make_self_signed(domain, &certificate, &key).unwrap();
         (certificate, key)
     }
@@ -34,12 +19,6 @@ impl Folder {
     fn config(&self, text: &str) -> Config {
         let path = self.file("stonechat.toml", &format!("data_dir = \"data\"\n{text}"));
         Config::load(&path).unwrap_or_else(|error| panic!("{error}"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -53,11 +32,11 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn the_first_start_makes_everything_for_its_owner_only_and_the_second_keeps_it() {
-    let folder = Folder::new("first");
+    let folder = Folder::new("boot-first");
     let config = folder.config("");
     let first = prepare(&config).unwrap();
     assert!(first.data_dir_is_new && first.domains[0].is_new && first.domains[0].self_signed && !first.has_accounts);
-    let data = folder.0.join("data");
+    let data = folder.join("data");
     assert_eq!(first.data_dir, data);
     assert_eq!(first.socket_path(), data.join("control.sock"));
     let made = first.domains[0].tls.clone().unwrap();
@@ -78,7 +57,7 @@ fn the_first_start_makes_everything_for_its_owner_only_and_the_second_keeps_it()
 /// alone is refused: clients trust its fingerprint.
 #[test]
 fn half_a_pair_is_made_whole_or_refused() {
-    let folder = Folder::new("half");
+    let folder = Folder::new("boot-half");
     let config = folder.config("");
     let made = prepare(&config).unwrap().domains[0].tls.clone().unwrap();
     fs::remove_file(&made.certificate).unwrap();
@@ -98,7 +77,7 @@ fn half_a_pair_is_made_whole_or_refused() {
 
 #[test]
 fn a_lock_names_the_other_process() {
-    let folder = Folder::new("lock");
+    let folder = Folder::new("boot-lock");
     let config = folder.config("");
     let first = prepare(&config).unwrap();
     let expected = format!(
@@ -114,13 +93,13 @@ fn a_lock_names_the_other_process() {
 
 #[test]
 fn what_is_no_folder_or_too_deep_is_refused() {
-    let folder = Folder::new("folder");
+    let folder = Folder::new("boot-folder");
     let config = folder.config("");
     folder.file("data", "");
-    let path = folder.0.join("data");
+    let path = folder.join("data");
     let advice = "name another one in the configuration: data_dir = \"/path/to/folder\"";
     assert_eq!(prepare(&config).unwrap_err(), format!("the data folder {} is not a folder; {advice}", path.display()));
-    let deep = Config { data_dir: folder.0.join("x".repeat(100)), ..Config::default() };
+    let deep = Config { data_dir: folder.join("x".repeat(100)), ..Config::default() };
     let over = admin::socket_path(&deep.data_dir).as_os_str().len() - SOCKET_PATH_BYTES_MAX;
     let expected = format!(
         "the path of the data folder {} is {over} bytes too long for a control socket; {advice}",
@@ -135,16 +114,16 @@ fn what_is_no_folder_or_too_deep_is_refused() {
 
 #[test]
 fn only_serving_makes_a_store() {
-    let folder = Folder::new("missing");
-    let error = open_store(&folder.0, &StorageConfig::default(), false).unwrap_err();
+    let folder = Folder::new("boot-missing");
+    let error = open_store(&folder, &StorageConfig::default(), false).unwrap_err();
     assert!(matches!(&error, BootError::Store { error: StoreError::Missing { .. }, .. }), "{error:?}");
     assert!(error.to_string().contains("start the server once, it makes one"), "{error}");
-    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&*folder).unwrap().count(), 0);
 }
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_named_with_its_domain() {
-    let folder = Folder::new("certificate");
+    let folder = Folder::new("boot-certificate");
     let (certificate, key) = folder.pair("a.example");
     let text = |name: &str, key: &str| {
         format!("[[domain]]\nname = \"{name}\"\ncertificate = \"a.example.pem\"\nkey = \"{key}\"\n")
@@ -175,7 +154,7 @@ fn a_certificate_that_cannot_be_used_is_named_with_its_domain() {
 
 #[test]
 fn a_broken_pair_of_the_servers_own_is_not_replaced_without_asking() {
-    let folder = Folder::new("own");
+    let folder = Folder::new("boot-own");
     let config = folder.config("");
     let made = prepare(&config).unwrap().domains[0].tls.clone().unwrap();
     fs::write(&made.certificate, "nonsense").unwrap();
@@ -186,7 +165,7 @@ fn a_broken_pair_of_the_servers_own_is_not_replaced_without_asking() {
 
 #[test]
 fn a_domain_without_tls_has_no_certificate() {
-    let folder = Folder::new("plain");
+    let folder = Folder::new("boot-plain");
     let boot = prepare(&folder.config("tls_required = false\n[[domain]]\nname = \"localhost\"\nself_signed = false\n"));
     let boot = boot.unwrap();
     assert!(boot.tls.is_none() && boot.domains[0].tls.is_none() && boot.domains[0].fingerprint.is_none());
@@ -212,9 +191,9 @@ fn faults(config: &Config) -> Vec<String> {
 
 #[test]
 fn a_check_finds_every_fault_and_makes_nothing() {
-    let folder = Folder::new("check");
+    let folder = Folder::new("boot-check");
     assert_eq!(faults(&folder.config("")), [""; 0]);
-    assert!(!folder.0.join("data").exists());
+    assert!(!folder.join("data").exists());
 
     folder.pair("a.example");
     let (roots, _) = folder.pair("ca.example");
@@ -231,7 +210,7 @@ fn a_check_finds_every_fault_and_makes_nothing() {
     assert!(found[1].starts_with("b.example: ") && found[1].contains("missing.pem: cannot be read"), "{found:?}");
     fs::write(roots, "nonsense").unwrap();
     assert_eq!(faults(&folder.config(&text("ca.example.pem", "a.example.key"))).len(), 1);
-    assert!(!folder.0.join("data").exists());
+    assert!(!folder.join("data").exists());
     folder.file("data", "");
     assert!(faults(&folder.config(""))[0].contains("is not a folder"));
 }
@@ -245,7 +224,7 @@ fn running(config: &Config) -> (Boot, TlsDomains) {
 
 #[test]
 fn a_reload_follows_certificates_and_log_level_and_nothing_else() {
-    let folder = Folder::new("reload");
+    let folder = Folder::new("boot-reload");
     let config = folder.config("[[domain]]\nname = \"a.example\"\n");
     let (boot, tls) = running(&config);
     let reloaded = reload(&config, &boot.data_dir, Some(&tls)).unwrap();
@@ -272,7 +251,7 @@ fn a_reload_follows_certificates_and_log_level_and_nothing_else() {
 
 #[test]
 fn a_reload_that_fails_says_why() {
-    let folder = Folder::new("reload-fails");
+    let folder = Folder::new("boot-reload-fails");
     let (certificate, _) = folder.pair("a.example");
     let text = "[[domain]]\nname = \"a.example\"\ncertificate = \"a.example.pem\"\nkey = \"a.example.key\"\n";
     let config = folder.config(text);
@@ -290,8 +269,8 @@ fn a_reload_that_fails_says_why() {
 /// Without a file there is still something to load again: the certificates.
 #[test]
 fn the_defaults_can_be_reloaded() {
-    let folder = Folder::new("defaults");
-    let config = Config { data_dir: folder.0.join("data"), ..Config::default() };
+    let folder = Folder::new("boot-defaults");
+    let config = Config { data_dir: folder.join("data"), ..Config::default() };
     assert_eq!(config.source, ConfigSource::Defaults);
     let (boot, tls) = running(&config);
     let made = boot.domains[0].tls.clone().unwrap();
@@ -304,9 +283,9 @@ fn the_defaults_can_be_reloaded() {
 /// A component's secret comes from a file that nobody else may read; what is wrong with it is said, and the secret never.
 #[test]
 fn the_secret_of_a_component_is_read_from_its_file() {
-    let folder = Folder::new("secret");
+    let folder = Folder::new("boot-secret");
     let config = folder.config("[[component]]\nname = \"c.example\"\nsecret_file = \"c.secret\"\n");
-    let path = folder.0.join("c.secret");
+    let path = folder.join("c.secret");
     let said = |why: &str| format!("no secret for the component c.example: {}: {why}", path.display());
     let missing = prepare(&config).unwrap_err();
     assert!(missing.starts_with(&said("No such file")), "{missing}");
@@ -336,7 +315,7 @@ fn the_secret_of_a_component_is_read_from_its_file() {
 
 #[test]
 fn a_check_looks_at_what_components_need() {
-    let folder = Folder::new("component-check");
+    let folder = Folder::new("boot-component-check");
     let lines = "[[component]]\nname = \"c.example\"\nsecret = \"short\"\n\
         [[listener]]\nkind = \"component\"\nsocket = \"nowhere/c.sock\"\n\
         [[listener]]\nkind = \"component\"\naddresses = [\"192.0.2.1\"]\nin_the_clear = true\n";

@@ -6,6 +6,7 @@ use super::password::first_line;
 use super::*;
 use crate::admin::{self, Answer, Refusal, Request, Status, UserRequest};
 use crate::config::ListenerKind;
+use crate::scratch;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixListener;
@@ -14,14 +15,11 @@ use std::thread::JoinHandle;
 use zeroize::Zeroizing;
 
 /// A folder with a configuration, gone with it.
-struct Folder(PathBuf);
+struct Folder(scratch::Folder);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-cli-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        let folder = Self(path);
+        let folder = Self(scratch::Folder::new(&format!("cli-{name}")));
         folder.configure("");
         folder
     }
@@ -64,12 +62,6 @@ impl Folder {
             stream.write_all(&answer.to_line()).unwrap();
             Request::parse(&line).unwrap()
         })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

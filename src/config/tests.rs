@@ -2,34 +2,11 @@
 
 use super::keys::{CONTACTS, IN_COMPONENT, IN_DOMAIN, IN_LISTENER, IN_STORAGE, LimitTexts, TOP};
 use super::*;
+use crate::scratch::Folder;
 use std::fs;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("/etc/stonechat/stonechat.toml")).map_err(|error| error.to_string())
-}
-
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-config-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// One row a slip: the file, and all that is said about it after the name of the file.
@@ -386,8 +363,8 @@ fn paths_are_relative_to_the_file() {
 
 #[test]
 fn the_first_file_that_is_there_is_read() {
-    let folder = Folder::new("search");
-    let (near, far) = (folder.0.join("near.toml"), folder.0.join("far.toml"));
+    let folder = Folder::new("config-search");
+    let (near, far) = (folder.join("near.toml"), folder.join("far.toml"));
     let find = |named| Config::find_in(named, &[&near, &far]).map(|config| config.source);
     assert_eq!(find(None).unwrap(), ConfigSource::Defaults);
     folder.file("far.toml", "legacy = true\n");
@@ -402,18 +379,18 @@ fn the_first_file_that_is_there_is_read() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_said_to_be() {
-    let folder = Folder::new("unreadable");
+    let folder = Folder::new("config-unreadable");
     let said = |path: &Path| Config::load(path).unwrap_err().to_string();
-    let missing = folder.0.join("missing.toml");
+    let missing = folder.join("missing.toml");
     let expected = format!(
         "{}: No such file or directory (os error 2)\n  Name a file that is there, or leave --config out.",
         missing.display()
     );
     assert_eq!(said(&missing), expected);
-    assert!(said(&folder.0).ends_with("Name a regular file with --config."));
+    assert!(said(&folder).ends_with("Name a regular file with --config."));
     let big = folder.file("big.toml", &"#".repeat(CONFIG_BYTES_MAX as usize + 1));
     assert!(said(&big).contains("larger than 1 MiB"));
-    let latin = folder.0.join("latin.toml");
+    let latin = folder.join("latin.toml");
     fs::write(&latin, b"# caf\xe9\n").unwrap();
     assert!(said(&latin).contains("not UTF-8"));
 }

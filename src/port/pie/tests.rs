@@ -5,23 +5,19 @@ use crate::port::element::Element;
 use crate::port::{Contact, Person, Problem, Source, stamp};
 use crate::random::Random;
 use crate::sasl::{ScramHash, derive};
+use crate::scratch;
 use crate::xml::CLIENT;
-use std::fs;
-use std::path::PathBuf;
 
 /// A folder of files, gone with it.
-struct Folder(PathBuf);
+struct Folder(scratch::Folder);
 
 impl Folder {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-pie-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
+        let folder = scratch::Folder::new(&format!("pie-{name}"));
         for (name, text) in files {
-            let file = path.join(name);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, text).unwrap();
+            folder.file(name, text);
         }
-        Self(path)
+        Self(folder)
     }
 
     fn read(&self, name: &str) -> (Vec<Person>, Vec<String>, Option<Problem>) {
@@ -33,12 +29,6 @@ impl Folder {
                 end => return (persons, problems.into_iter().map(|problem| problem.what).collect(), end.err()),
             }
         }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -2,33 +2,11 @@
 
 use super::*;
 use crate::random::Random;
+use crate::scratch::Folder;
 use crate::storage::{Pressure, Store, Ticket, Woken, pump};
 use redb::StorageBackend;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("stonechat-disk-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn store(&self) -> PathBuf {
-        self.0.join("store.redb")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A disk with a write cache of its own.
 #[derive(Debug, Default)]
@@ -174,7 +152,7 @@ impl System for Fake {
 
 fn open(folder: &Folder, fake: &Fake) -> Result<Disk, StoreError> {
     let options = DiskOptions { create: true, ..DiskOptions::default() };
-    Disk::open_on(&folder.store(), options, Box::new(fake.clone()))
+    Disk::open_on(&folder.path("store.redb"), options, Box::new(fake.clone()))
 }
 
 fn batch(rows: &[(&str, Option<&str>)]) -> Batch {
@@ -209,7 +187,7 @@ fn units(disk: &mut Disk) -> Vec<u32> {
 fn an_io_error_anywhere_closes_the_file_and_a_later_try_writes_the_same_generation() {
     let mut injected = 0;
     for works in 0.. {
-        let (folder, fake) = (Folder::new(), Fake::default());
+        let (folder, fake) = (Folder::new("disk"), Fake::default());
         let mut disk = open(&folder, &fake).unwrap();
         disk.commit(&unit(1)).unwrap();
         {
@@ -232,7 +210,7 @@ fn an_io_error_anywhere_closes_the_file_and_a_later_try_writes_the_same_generati
 
 #[test]
 fn back_off_doubles_while_the_disk_stays_broken() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     fake.backend.platter().works = Some(0);
     assert!(matches!(disk.commit(&unit(1)), Err(StoreError::Io { .. })));
@@ -254,7 +232,7 @@ fn after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_there_and_no_
     let mut random = Random::seeded(0x5222);
     let mut cuts = 0;
     for works in 0.. {
-        let (folder, fake) = (Folder::new(), Fake::default());
+        let (folder, fake) = (Folder::new("disk"), Fake::default());
         let mut disk = open(&folder, &fake).unwrap();
         fake.backend.platter().works = Some(works);
         let acknowledged = (1..=UNITS).take_while(|number| disk.commit(&unit(*number)).is_ok()).count();
@@ -280,7 +258,7 @@ fn after_a_power_cut_at_any_operation_all_that_was_acknowledged_is_there_and_no_
 #[test]
 fn with_quick_repair_a_crash_needs_no_walk_through_the_file() {
     let is_walked = |quick_repair: bool| {
-        let (folder, fake) = (Folder::new(), Fake::default());
+        let (folder, fake) = (Folder::new("disk"), Fake::default());
         let mut disk = open(&folder, &fake).unwrap();
         disk.options.quick_repair = quick_repair;
         (0..3).for_each(|number| disk.commit(&unit(number)).unwrap());
@@ -297,7 +275,7 @@ fn with_quick_repair_a_crash_needs_no_walk_through_the_file() {
 
 #[test]
 fn a_commit_that_would_touch_the_reserve_is_refused_and_the_file_stays_open() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     let unit = unit(1);
     let needed = DISK_RESERVE_BYTES + 2 * unit.bytes() as u64;
@@ -313,7 +291,7 @@ fn a_commit_that_would_touch_the_reserve_is_refused_and_the_file_stays_open() {
 /// The whole way: the disk fills under a store, answers wait, room is made, everything is there.
 #[test]
 fn a_full_disk_holds_answers_until_there_is_room() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     let (mut store, mut woken) = (Store::new(4096), Woken::default());
     *fake.free.lock().unwrap() = Some(1000);
@@ -344,10 +322,10 @@ fn a_full_disk_holds_answers_until_there_is_room() {
 
 #[test]
 fn a_newer_format_is_refused_and_an_older_one_is_brought_up_to_date() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     disk.commit(&batch(&[("key", Some("one"))])).unwrap();
-    let path = folder.store();
+    let path = folder.path("store.redb");
     let database = disk.database.as_ref().unwrap();
     let steps: [Migration; 2] = [
         |table| {
@@ -377,7 +355,7 @@ fn a_newer_format_is_refused_and_an_older_one_is_brought_up_to_date() {
 
 #[test]
 fn a_migration_that_fails_leaves_the_version_and_the_rows() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     disk.commit(&batch(&[("key", Some("one"))])).unwrap();
     let fails: Migration = |table| {
@@ -386,29 +364,29 @@ fn a_migration_that_fails_leaves_the_version_and_the_rows() {
     };
     let database = disk.database.as_ref().unwrap();
     write(database, true, |table| set_version(table, 1)).unwrap();
-    assert!(migrate(database, &folder.store(), &[fails]).is_err());
+    assert!(migrate(database, &folder.path("store.redb"), &[fails]).is_err());
     assert_eq!(version(database).unwrap(), Some(1));
     assert_eq!(disk.get(b"key").unwrap().as_deref(), Some(&b"one"[..]));
 }
 
 #[test]
 fn a_store_that_vanishes_is_not_replaced_by_an_empty_one() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     {
         let mut platter = fake.backend.platter();
         (platter.works, platter.recovers) = (Some(0), true);
     }
     assert!(disk.commit(&unit(1)).is_err());
-    fs::remove_file(folder.store()).unwrap();
+    fs::remove_file(folder.path("store.redb")).unwrap();
     fake.now_ms.fetch_add(retry_ms(1) as u32, Ordering::Relaxed);
-    assert_eq!(disk.commit(&unit(1)), Err(StoreError::Missing { path: folder.store() }));
-    assert!(!folder.store().exists());
+    assert_eq!(disk.commit(&unit(1)), Err(StoreError::Missing { path: folder.path("store.redb") }));
+    assert!(!folder.path("store.redb").exists());
 }
 
 #[test]
 fn no_read_transaction_outlives_its_fetch() {
-    let (folder, fake) = (Folder::new(), Fake::default());
+    let (folder, fake) = (Folder::new("disk"), Fake::default());
     let mut disk = open(&folder, &fake).unwrap();
     disk.commit(&unit(1)).unwrap();
     let rows = disk.fetch(&[KeyRange::one(b"a00001"), KeyRange::under(b"", 10)]).unwrap();
@@ -428,11 +406,11 @@ fn a_power_cut_during_the_upgrade_leaves_either_version() {
     let platter = |bytes: &[u8]| Platter { seen: bytes.to_vec(), synced: bytes.to_vec(), ..Platter::default() };
     let fake = |platter| Fake { backend: Backend(Arc::new(Mutex::new(platter))), ..Fake::default() };
     let accounts = |disk: &mut Disk| disk.range(&Key::new(Table::Accounts).range(10)).unwrap().rows;
-    let before = accounts(&mut open(&Folder::new(), &fake(platter(FORMAT_1))).unwrap());
+    let before = accounts(&mut open(&Folder::new("disk"), &fake(platter(FORMAT_1))).unwrap());
     assert_eq!(before.len(), 2);
     for works in 0.. {
-        let (folder, cut) = (Folder::new(), fake(Platter { works: Some(works), ..platter(FORMAT_1) }));
-        fs::write(folder.store(), "stands for the platter").unwrap();
+        let (folder, cut) = (Folder::new("disk"), fake(Platter { works: Some(works), ..platter(FORMAT_1) }));
+        fs::write(folder.path("store.redb"), "stands for the platter").unwrap();
         let outcome = open(&folder, &cut).map(|_| ());
         let image = cut.backend.platter().cut_power(&mut random);
         let found = version(&fake(image.cut_power(&mut random)).database()).unwrap();

@@ -2,31 +2,10 @@
 
 use super::*;
 use crate::random::Random;
+use crate::scratch::Folder;
 use crate::storage::{Batch, Disk, DiskOptions, Engine as _, KeyRange};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-salvage-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -81,7 +60,7 @@ fn save(folder: &Folder) -> (Salvaged, Kept) {
 
 #[test]
 fn a_store_that_is_whole_is_copied() {
-    let folder = Folder::new("whole");
+    let folder = Folder::new("salvage-whole");
     let (kept, _) = grow(&folder.path("store.redb"), &mut Random::seeded(1), 2_000);
     assert_eq!(save(&folder), (Salvaged { rows: kept.len() as u64, ..Salvaged::default() }, kept));
 }
@@ -89,7 +68,7 @@ fn a_store_that_is_whole_is_copied() {
 /// Every page in turn: what is lost is what was in it, and whatever is found of that was there once.
 #[test]
 fn one_page_costs_its_own_rows_whichever_it_is() {
-    let folder = Folder::new("each");
+    let folder = Folder::new("salvage-each");
     let path = folder.path("store.redb");
     let mut random = Random::seeded(2);
     let (kept, ever) = grow(&path, &mut random, 400);
@@ -122,7 +101,7 @@ fn one_page_costs_its_own_rows_whichever_it_is() {
 /// With the header gone nothing leads anywhere: rows are found all the same.
 #[test]
 fn without_a_header_pages_are_known_by_what_they_are() {
-    let folder = Folder::new("header");
+    let folder = Folder::new("salvage-header");
     let path = folder.path("store.redb");
     let (kept, _) = grow(&path, &mut Random::seeded(3), 1_000);
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0; PAGE_BYTES as usize], 0).unwrap();
@@ -134,7 +113,7 @@ fn without_a_header_pages_are_known_by_what_they_are() {
 
 #[test]
 fn whatever_is_in_the_file_it_ends() {
-    let folder = Folder::new("rubbish");
+    let folder = Folder::new("salvage-rubbish");
     let path = folder.path("store.redb");
     let mut random = Random::seeded(4);
     grow(&path, &mut random, 300);
@@ -157,7 +136,7 @@ fn whatever_is_in_the_file_it_ends() {
 
 #[test]
 fn a_store_in_use_is_not_read() {
-    let folder = Folder::new("used");
+    let folder = Folder::new("salvage-used");
     let path = folder.path("store.redb");
     let _server = open(&path);
     let to = OpenOptions::new().read(true).write(true).create_new(true).open(folder.path("saved.redb")).unwrap();
