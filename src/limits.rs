@@ -72,8 +72,6 @@ pub const ACTIONS_KEPT_MAX: usize = 64;
 pub const ALLOCATOR_SHARE: usize = 8;
 /// A deadline among the others, about: its entry in the sorted set, which is at least half full.
 pub const TIMER_BYTES: usize = 48;
-/// A password that waits to be hashed: the task, the password at a usual length, keys to compare with.
-pub const HASH_TASK_BYTES: usize = 512;
 /// A frame that waits for rows, without the rows: its places in the lists.
 pub const WAITING_BYTES: usize = 192;
 /// What outboxes may take however short memory is: without it nobody could be answered.
@@ -82,9 +80,12 @@ pub const OUTBOX_ROOM_BYTES_MIN: usize = 1024 * 1024;
 pub const PARTIAL_ROOM_BYTES_MIN: usize = 256 * 1024;
 /// Who holds less is not ended to make room: it would not help.
 pub const SHED_BYTES_MIN: usize = 16 * 1024;
+/// The same for sessions while memory is tight and somebody waits: several times what a thousand contacts take.
+pub const SHED_SESSION_BYTES_MIN: usize = 128 * 1024;
 /// Connections that give way in one tick.
 pub const SHED_PER_TICK_MAX: usize = 64;
-/// How long a connection may take to log in where somebody else waits for its place. Ten times a slow login.
+/// How long a connection may take to log in where somebody else waits for its place, and memory may be tight while
+/// somebody waits for some. Ten times a slow login.
 pub const GIVE_WAY_MS: u64 = 5_000;
 /// Stack of the loop that a login may have used, overwritten behind it; without optimisation it is this much.
 pub const WIPED_LOOP_STACK_BYTES: usize = 48 * 1024;
@@ -127,6 +128,8 @@ pub const ELEMENTS_BEFORE_LOGIN_MAX: u32 = 32;
 pub const HELD_ANSWERS_MAX: usize = 64;
 /// Targets of one session's directed presence.
 pub const DIRECTED_PRESENCE_MAX: usize = 256;
+/// Bytes of their addresses. Rooms have short ones; without it a hundred sessions would hold tens of megabytes.
+pub const DIRECTED_PRESENCE_BYTES_MAX: usize = 32 * 1024;
 /// The grain of time of a session's rates.
 pub const SLOT_MS: u64 = 100;
 /// How many seconds of its rate a session may send at once.
@@ -145,6 +148,13 @@ pub const WORK_ERROR: u32 = 20;
 /// Price of an address that the session has not written to lately: 80 at once, then 20 a second, where nothing else
 /// is configured. Nobody knows more people that well.
 pub const WORK_RECIPIENT: u32 = 500;
+/// Rows that a run reads, contacts that it goes through, and bytes that it reads of rows or appends to outboxes, for the
+/// price of one stanza more. Guesses, by what each costs the loop beside a stanza that is passed on.
+pub const ROWS_PER_WORK: u64 = 4;
+/// See [`ROWS_PER_WORK`].
+pub const CONTACTS_PER_WORK: u64 = 64;
+/// See [`ROWS_PER_WORK`].
+pub const BYTES_PER_WORK: u64 = 4_096;
 /// How long an address counts as written to, at least.
 pub const RECIPIENT_SLOTS: u32 = 600;
 /// Bits of each of the two sets that know it: 32 KiB.
@@ -278,6 +288,8 @@ pub const REQUESTS_MAX: usize = 7;
 pub const BACKUP_CHUNK_ROWS: u32 = 256;
 /// Changes that wait for the file of a backup; past it the backup is given up, since the server never waits for it.
 pub const BACKUP_BEHIND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same as one part of so many of `memory_max`, where that is less.
+pub const BACKUP_BEHIND_SHARE: usize = 16;
 /// Rows between two words about how far a backup is: some a second.
 pub const BACKUP_ROWS_PER_WORD: u64 = 10_000;
 /// Bytes after which what a backup has written is sent to the disk. A guess.

@@ -27,8 +27,12 @@ pub struct Metrics {
     pub pings: u64,
     /// Messages that were kept for somebody who was away.
     pub messages_kept: u64,
+    /// Subscription requests that found no room, and were dropped without a word.
+    pub requests_dropped: u64,
     /// Presence stanzas delivered to those who may see them.
     pub presence_delivered: u64,
+    /// Contacts that were gone through, to tell or to hear who is there.
+    pub contacts_walked: u64,
     /// Stanza errors sent.
     pub stanza_errors: u64,
     /// Streams closed because the peer did not read.
@@ -51,7 +55,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 23] {
         [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -64,7 +68,9 @@ impl Metrics {
             ("registrations", self.registrations),
             ("pings", self.pings),
             ("messages_kept", self.messages_kept),
+            ("requests_dropped", self.requests_dropped),
             ("presence_delivered", self.presence_delivered),
+            ("contacts_walked", self.contacts_walked),
             ("stanza_errors", self.stanza_errors),
             ("slow_readers", self.slow_readers),
             ("parked", self.parked),

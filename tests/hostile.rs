@@ -22,6 +22,8 @@ mod sizes;
 mod slow;
 #[path = "hostile/spoofing.rs"]
 mod spoofing;
+#[path = "hostile/work.rs"]
+mod work;
 #[path = "hostile/xml.rs"]
 mod xml;
 

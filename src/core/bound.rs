@@ -2,7 +2,7 @@
 
 use super::components::frame_of;
 use super::input::Progress;
-use super::rates::{Caused, Waits};
+use super::rates::Waits;
 use super::{Core, HELD_TIMEOUT_MS, lend};
 use crate::clock::Now;
 use crate::conn::{Flags, Gates, Phase};
@@ -58,7 +58,7 @@ impl Core {
             None => self.store.begin(),
         }
         self.outboxes.begin();
-        let (before, errors) = (self.store.written(), self.metrics.stanza_errors);
+        let before = self.meter();
         let session = frame.sender.session();
         let mut dispatch = lend!(self, now, outcome);
         let done = match dispatch.frame(frame) {
@@ -76,8 +76,7 @@ impl Core {
             Done::Hash(_) => Some(Waits::Hash),
             Done::Held(_) | Done::Answered(_) | Done::Verdict(_) => None,
         };
-        let (wrote, was_refused) = (self.store.written() > before, self.metrics.stanza_errors > errors);
-        self.charge(id, Caused { copies: self.outboxes.run_appends(), wrote, was_refused, waits });
+        self.charge(id, before, waits, bytes.len());
         if waits.is_none()
             && let Some(session) = session
             && let Some(to) = scan.head().attr(bytes, "to")
@@ -86,12 +85,12 @@ impl Core {
         }
         match done {
             Done::Held(ticket) => {
-                self.hold(id, ticket, before, now);
+                self.hold(id, ticket, before.written, now);
                 self.carry_out_effects(ticket, now);
             }
             Done::Answered(ticket) => {
                 let ticket = self.owed.get(&id).map_or(ticket, |owed| ticket.max(*owed));
-                self.hold(id, ticket, before, now);
+                self.hold(id, ticket, before.written, now);
                 self.carry_out_effects(ticket, now);
             }
             Done::Verdict(verdict) => {

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Work is what a stanza causes, not what it is called: each copy that it makes, each write, each fetch, each
-//! error, each address that the session has not written to lately. So floods of presence, of subscriptions, of
-//! queries and of errors all meet the same bound. Nothing is refused: what is not read fills the kernel's
+//! error, each address that the session has not written to lately; and what is read and written for it, rows, contacts
+//! and bytes. So floods of presence, of subscriptions, of queries and of errors all meet the same bound, and who asks for
+//! a long roster pays for a long roster. Nothing is refused: what is not read fills the kernel's
 //! buffers, and TCP tells the sender.
 //!
 //! A purse is two numbers in the connection's row, filled up when something is read: an idle session costs
@@ -17,8 +18,10 @@ use crate::clock::Now;
 use crate::conn::{Conn, Gates, Phase};
 use crate::ids::{ConnId, Id as _, SessionId};
 use crate::limits::{
-    RECIPIENT_BITS, RECIPIENT_SLOTS, SLOT_MS, WORK_ERROR, WORK_FETCH, WORK_HASH, WORK_RECIPIENT, WORK_WRITE,
+    BYTES_PER_WORK, CONTACTS_PER_WORK, RECIPIENT_BITS, RECIPIENT_SLOTS, ROWS_PER_WORK, SLOT_MS, WORK_ERROR, WORK_FETCH,
+    WORK_HASH, WORK_RECIPIENT, WORK_WRITE,
 };
+use crate::metrics::Metrics;
 use crate::purse::{Rates, slot};
 use memchr::memchr;
 use siphasher::sip::SipHasher13;
@@ -34,8 +37,25 @@ pub(super) struct Caused {
     pub(super) wrote: bool,
     /// Whether it was answered with an error.
     pub(super) was_refused: bool,
+    /// Rows that it read.
+    pub(super) rows: u64,
+    /// Contacts that it went through.
+    pub(super) contacts: u64,
+    /// Bytes that it read of rows, and appended.
+    pub(super) bytes: u64,
     /// Whether it waits for a row, or for a password to be hashed.
     pub(super) waits: Option<Waits>,
+}
+
+/// Sums of all that was done so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meter {
+    /// Runs that have written to the store.
+    pub(super) written: u64,
+    errors: u64,
+    rows: u64,
+    contacts: u64,
+    bytes: u64,
 }
 
 /// What a frame waits for.
@@ -56,15 +76,36 @@ impl Caused {
         let copies = u32::try_from(self.copies.saturating_sub(1)).unwrap_or(u32::MAX);
         let wrote = if self.wrote { WORK_WRITE } else { 0 };
         let refused = if self.was_refused { WORK_ERROR } else { 0 };
-        copies.saturating_add(waits + wrote + refused)
+        let length = self.rows / ROWS_PER_WORK + self.contacts / CONTACTS_PER_WORK + self.bytes / BYTES_PER_WORK;
+        copies.saturating_add(waits + wrote + refused).saturating_add(u32::try_from(length).unwrap_or(u32::MAX))
     }
 }
 
 impl Core {
-    /// Takes the price of a frame.
-    pub(super) fn charge(&mut self, id: ConnId, caused: Caused) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.purse.spend_work(caused.work());
+    /// Where the sums stand before a frame's run, for [`Core::charge`].
+    pub(super) fn meter(&self) -> Meter {
+        let (rows, bytes_read) = self.store.read();
+        let Metrics { contacts_walked: contacts, stanza_errors: errors, .. } = self.metrics;
+        let bytes = bytes_read + self.outboxes.tick_bytes() as u64;
+        Meter { written: self.store.written(), errors, rows, contacts, bytes }
+    }
+
+    /// Takes the price of a frame of so many bytes. One that has to run again is read again, whole: that is paid again.
+    pub(super) fn charge(&mut self, id: ConnId, before: Meter, waits: Option<Waits>, frame_bytes: usize) {
+        let after = self.meter();
+        let caused = Caused {
+            copies: self.outboxes.run_appends(),
+            wrote: after.written > before.written,
+            was_refused: after.errors > before.errors,
+            rows: after.rows - before.rows,
+            contacts: after.contacts - before.contacts,
+            bytes: after.bytes - before.bytes,
+            waits,
+        };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.purse.spend_work(caused.work());
+        if waits.is_some() {
+            conn.purse.spend_bytes(frame_bytes);
         }
     }
 
@@ -236,12 +277,23 @@ mod tests {
 
     #[test]
     fn what_a_frame_causes_is_its_price() {
-        let caused = |copies, wrote, was_refused, waits| Caused { copies, wrote, was_refused, waits }.work();
+        let caused = |copies, wrote, was_refused, waits| {
+            Caused { copies, wrote, was_refused, waits, ..Caused::default() }.work()
+        };
         assert_eq!(caused(1, false, false, None), 1);
         assert_eq!(caused(500, false, false, None), 500);
         assert_eq!(caused(1, true, false, None), 1 + WORK_WRITE);
         assert_eq!(caused(1, false, true, None), 1 + WORK_ERROR);
         assert_eq!(caused(0, false, false, Some(Waits::Row)), WORK_FETCH);
         assert_eq!(caused(0, false, false, Some(Waits::Hash)), WORK_HASH);
+        let long = Caused {
+            copies: 1,
+            rows: 3 * ROWS_PER_WORK,
+            contacts: 5 * CONTACTS_PER_WORK,
+            bytes: 7 * BYTES_PER_WORK,
+            ..Caused::default()
+        };
+        assert_eq!(long.work(), 1 + 3 + 5 + 7);
+        assert_eq!(Caused { rows: u64::MAX, ..long }.work(), u32::MAX);
     }
 }

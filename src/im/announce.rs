@@ -90,6 +90,7 @@ impl Columns<'_> {
     /// but `except`.
     pub fn broadcast(&mut self, from: JidRef<'_>, presence: Presence<'_>, except: Option<SessionId>) {
         let Self { directory, outboxes, hosts, metrics, scratch, .. } = self;
+        metrics.contacts_walked += directory.edges(from.bare()) as u64;
         let encoded = Encoded::new(from.as_str(), presence, &mut scratch.presence);
         let blocked = directory.online(from.bare()).and_then(|online| online.blocked.as_deref());
         for contact in directory.contacts(from.bare()).filter(|contact| contact.subscribed.from) {
@@ -125,9 +126,10 @@ impl Columns<'_> {
     /// What a resource that has become available may see: its contacts' presence, and that of the account's other
     /// resources (RFC 6121 §4.2.2, §4.3.2). Components are asked.
     pub fn greet(&mut self, newcomer: SessionId) {
-        let Self { directory, outboxes, hosts, .. } = self;
+        let Self { directory, outboxes, hosts, metrics, .. } = self;
         let Some(session) = directory.get(newcomer) else { return };
         let (own, conn) = (session.jid.as_ref(), session.conn);
+        metrics.contacts_walked += directory.edges(own.bare()) as u64;
         let blocked = directory.online(own.bare()).and_then(|online| online.blocked.as_deref());
         for contact in directory.contacts(own.bare()).filter(|contact| contact.subscribed.to) {
             if !may_meet(own, blocked, contact) {

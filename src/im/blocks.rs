@@ -36,6 +36,17 @@ impl Blocked {
         self.0.binary_search_by(|blocked| blocked.as_str().bytes().cmp(wanted.clone())).is_ok()
     }
 
+    /// A resource that an entry names for this bare JID, or for any JID of its domain; of several the first.
+    pub fn resource_of(&self, jid: JidRef<'_>) -> Option<&str> {
+        [jid.bare(), jid.domainpart()].into_iter().find_map(|text| {
+            // In the order of the list `text/` stands right before all that begins with it.
+            let front = || text.bytes().chain([b'/']);
+            let at = self.0.partition_point(|blocked| blocked.as_str().bytes().lt(front()));
+            let entry = self.0.get(at)?;
+            entry.as_str().strip_prefix(text)?.strip_prefix('/')
+        })
+    }
+
     /// Whether exactly this JID is an entry.
     pub fn contains(&self, jid: &Jid) -> bool {
         self.0.binary_search(jid).is_ok()
@@ -144,6 +155,9 @@ mod tests {
         }
         assert_eq!(decode(&encode(&blocked)), blocked);
         assert!(blocked.contains(&jid("domain")) && !blocked.contains(&jid("any@domain")));
+        let resources =
+            ["full@a", "x@service", "bare@a", "a", "full@service"].map(|text| blocked.resource_of(jid(text).as_ref()));
+        assert_eq!(resources, [Some("r"), Some("r"), None, None, Some("r")]);
         assert_eq!(decode(&[]), Blocked::default());
     }
 

@@ -294,6 +294,11 @@ impl Directory {
         })
     }
 
+    /// How many those are.
+    pub fn edges(&self, bare: &str) -> usize {
+        self.online(bare).map_or(0, |online| online.edges.len())
+    }
+
     /// The sessions of a contact, newest first.
     pub fn resources_of(&self, contact: Contact<'_>) -> Resources<'_> {
         Resources { sessions: &self.sessions, next: contact.online.and_then(|online| online.first) }

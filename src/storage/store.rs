@@ -109,6 +109,10 @@ pub struct StoreCounters {
     pub rows_committed: u64,
     /// Commits that failed, each try.
     pub commits_failed: u64,
+    /// Rows that handlers have read, again in each run.
+    pub rows_read: u64,
+    /// Bytes of them.
+    pub bytes_read: u64,
     /// Handler runs that missed.
     pub misses: u64,
     /// Fetches that failed.
@@ -199,6 +203,7 @@ impl Store {
             return Err(Miss { ranges: vec![KeyRange::one(key)] });
         };
         self.read = self.read.max(ticket);
+        self.count_read(1, value.as_ref().map_or(0, Vec::len));
         Ok(value)
     }
 
@@ -210,7 +215,13 @@ impl Store {
     pub fn range(&mut self, range: &KeyRange) -> Result<Vec<Row>, Miss> {
         let (rows, ticket) = self.view().range(range).map_err(|range| Miss { ranges: vec![range] })?;
         self.read = self.read.max(ticket);
+        self.count_read(rows.len(), rows.iter().map(|(key, value)| key.len() + value.len()).sum());
         Ok(rows)
+    }
+
+    fn count_read(&mut self, rows: usize, bytes: usize) {
+        self.counters.rows_read += rows as u64;
+        self.counters.bytes_read += bytes as u64;
     }
 
     /// Sees to it that all these rows are in memory, so that a run that needs many of them is parked once and not once
@@ -464,6 +475,11 @@ impl Store {
     /// Bytes of rows held for parked frames.
     pub fn fetched_bytes(&self) -> usize {
         self.fetched_bytes
+    }
+
+    /// Rows that handlers have read since the start, and their bytes.
+    pub fn read(&self) -> (u64, u64) {
+        (self.counters.rows_read, self.counters.bytes_read)
     }
 
     /// Runs that have written, since the start.

@@ -94,7 +94,8 @@ fn block(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8>)
     push("block", &named, request.to, columns);
     let account = request.to.bare();
     // Who was blocked before has seen us go: memory still has the old list here.
-    for (contact, subscribed) in partners(&named, request.to, columns) {
+    let new: Blocked = named.iter().filter(|jid| !before.contains(jid)).cloned().collect();
+    for (contact, subscribed) in partners(&new, request.to, columns) {
         if subscribed.from {
             columns.send_unavailable(account, contact.as_ref());
         }
@@ -135,22 +136,25 @@ fn unblock(request: &IqRequest<'_>, columns: &mut Columns<'_>, _out: &mut Vec<u8
     Ok(Outcome::Handled)
 }
 
-/// The contacts whom these entries concern, with the resource where an entry names one.
-fn partners(entries: &Blocked, account: JidRef<'_>, columns: &Columns<'_>) -> Vec<(Jid, Subscribed)> {
-    let narrow: Vec<JidRef<'_>> = entries.iter().map(Jid::as_ref).filter(|entry| !entry.is_bare()).collect();
+/// The contacts whom these entries concern. Where an entry names a resource, those resources that are there: a list of
+/// such entries and a roster, each as long as it may be, are not to be multiplied.
+fn partners(entries: &Blocked, account: JidRef<'_>, columns: &mut Columns<'_>) -> Vec<(Jid, Subscribed)> {
+    let Columns { directory, hosts, metrics, .. } = columns;
     let mut partners = Vec::new();
-    for contact in columns.directory.contacts(account.bare()) {
+    metrics.contacts_walked += directory.edges(account.bare()) as u64;
+    for contact in directory.contacts(account.bare()) {
         let jid = JidRef::of_prepared(contact.bare);
         if entries.matches(jid) {
             partners.push((jid.to_owned(), contact.subscribed));
-            continue;
+        } else if hosts.is_component(jid.domainpart()) {
+            // Its resources are not known here, and it is told of the bare JID: once is enough.
+            let full = entries.resource_of(jid).and_then(|resource| jid.to_owned().with_resource(resource).ok());
+            partners.extend(full.map(|full| (full, contact.subscribed)));
+        } else {
+            let resources = directory.resources_of(contact).map(|(_, session)| &session.jid);
+            let named = resources.filter(|full| entries.matches(full.as_ref()));
+            partners.extend(named.map(|full| (full.clone(), contact.subscribed)));
         }
-        let names = |entry: &&JidRef<'_>| {
-            entry.domainpart() == jid.domainpart() && entry.localpart().is_none_or(|name| jid.localpart() == Some(name))
-        };
-        let resources = narrow.iter().filter(names).filter_map(|entry| entry.resourcepart());
-        let full = resources.filter_map(|resource| jid.to_owned().with_resource(resource).ok());
-        partners.extend(full.map(|full| (full, contact.subscribed)));
     }
     partners
 }
