@@ -122,7 +122,8 @@ impl Core {
         let lost_its_place = hashed.as_ref().is_some_and(Option::is_none);
         let ran = {
             let mut dispatch = super::lend!(self, now, outcome);
-            let newcomer = Newcomer { domain: &name, registration, invitation: invitation.as_deref(), iterations };
+            let (invitation, admins) = (invitation.as_deref(), self.about.admins.as_slice());
+            let newcomer = Newcomer { domain: &name, registration, invitation, iterations, admins };
             match Tree::parse(bytes, head, &ns) {
                 Ok(tree) if !(is_full && head.attr(bytes, "type").as_deref() == Some("set")) => {
                     register::before_login(&tree, &newcomer, &mut dispatch.columns)

@@ -17,7 +17,7 @@ use crate::im::removal;
 use crate::im::session::SessionFlags;
 use crate::im::stop::{Refusal, Stop};
 use crate::im::subscribing::Subscribing;
-use crate::jid::{self, Jid};
+use crate::jid::{self, Jid, JidRef};
 use crate::stanza::{ErrorType, StanzaCondition};
 use crate::storage::StoreFull;
 use crate::xml::{Element, Tree, Writer};
@@ -48,6 +48,8 @@ pub struct Newcomer<'a> {
     pub invitation: Option<&'a str>,
     /// PBKDF2 rounds for the password.
     pub iterations: u32,
+    /// Bare JIDs of admins: nobody becomes one by being the first to take the name.
+    pub admins: &'a [String],
 }
 
 /// What has been done for a newcomer; `payload` is what the answer holds.
@@ -147,6 +149,14 @@ fn make_account(query: Element<'_>, newcomer: &Newcomer<'_>, columns: &mut Colum
         && name != localpart
     {
         return Err(refuse(StanzaCondition::NotAcceptable, "the invitation is for another username").into());
+    }
+    let is_named = invite.as_ref().is_some_and(|(_, invite)| invite.localpart.is_some());
+    let is_admins = newcomer.admins.iter().any(|admin| {
+        let admin = JidRef::of_prepared(admin);
+        admin.localpart() == Some(&*localpart) && admin.domainpart() == newcomer.domain
+    });
+    if is_admins && !is_named {
+        return Err(StanzaCondition::Conflict.into());
     }
     let reserved = invites::reserved(columns.store, newcomer.domain, &localpart, columns.now.unix_s())?;
     let is_own = reserved.as_deref() == invite.as_ref().map(|(token, _)| *token);

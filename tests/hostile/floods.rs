@@ -2,13 +2,16 @@
 
 use super::{STREAM, ask, auth, is_served, log_in, server, try_log_in, two};
 use crate::bare::{Bare, policy, settings};
+use stonechat::config::Registration;
 use stonechat::core::Settings;
 use stonechat::im::{offline as messages, roster};
 use stonechat::jid::Jid;
+use stonechat::limits::REGISTRATION_REQUESTS_MAX;
 use stonechat::storage::offline;
+use stonechat::stream::DomainPolicy;
 
-/// CVE-2012-2155-like: sessions of one account, each of which costs a fan-out of every presence. Ten thousand are asked
-/// for; the bound stands, and who is in is served.
+/// RFC 6120 §7.6.2.1, XEP-0205 §4.4: sessions of one account, each of which costs a fan-out of every presence. Ten
+/// thousand are asked for; the bound stands, and who is in is served.
 #[test]
 fn ten_thousand_resources() {
     const ASKED: usize = 10_000;
@@ -37,7 +40,7 @@ fn ten_thousand_resources() {
     bare.core.audit().unwrap();
 }
 
-/// The same resource again and again: each time the old session ends, and nothing of it stays.
+/// RFC 6120 §7.7.2.2: the same resource again and again: each time the old session ends, and nothing of it stays.
 #[test]
 fn one_resource_again_and_again() {
     let mut bare = server();
@@ -54,7 +57,7 @@ fn one_resource_again_and_again() {
     bare.core.audit().unwrap();
 }
 
-/// Messages for somebody who is away: a bound in number and bytes, and the sender is told.
+/// XEP-0160 §2: messages for somebody who is away: a bound in number and bytes, and the sender is told.
 #[test]
 fn an_offline_flood() {
     let mut bare = server();
@@ -84,8 +87,8 @@ fn an_offline_flood() {
     assert!(is_served(&mut bare, romeo) && is_served(&mut bare, juliet));
 }
 
-/// Requests to somebody who does not answer, and to thousands who are not there: the asker's roster and the asked one's
-/// list have bounds.
+/// RFC 6121 §11, XEP-0205: requests to somebody who does not answer, and to thousands who are not there: the asker's
+/// roster and the asked one's list have bounds.
 #[test]
 fn a_subscription_flood() {
     let mut bare = server();
@@ -113,7 +116,8 @@ fn a_subscription_flood() {
     bare.core.audit().unwrap();
 }
 
-/// One who talks without end to one who does not read: closed alone, with `resource-constraint`; its sender goes on.
+/// RFC 6120 §13.12, slow readers (the reverse of Slowloris): one who talks without end to one who does not read: closed
+/// alone, with `resource-constraint`; its sender goes on.
 #[test]
 fn who_does_not_read_is_closed_alone() {
     let mut settings: Settings = settings();
@@ -130,7 +134,8 @@ fn who_does_not_read_is_closed_alone() {
     assert!(is_served(&mut bare, juliet));
 }
 
-/// Questions without end to the server itself: every answer has its question, and none is larger than it must be.
+/// RFC 6120 §8.3.1, XEP-0205: questions without end to the server itself: every answer has its question, and none is
+/// larger than it must be.
 #[test]
 fn answers_do_not_amplify() {
     let questions = [
@@ -155,7 +160,8 @@ fn answers_do_not_amplify() {
     }
 }
 
-/// A storm of logins at one account from one address: slowed, bounded, and who is in notices nothing.
+/// RFC 6120 §13.9.4, RFC 4616 §5, guessing: a storm of logins at one account from one address: slowed, bounded, and who
+/// is in notices nothing.
 #[test]
 fn guessing_is_slow() {
     let mut bare = server();
@@ -180,4 +186,57 @@ fn guessing_is_slow() {
     }
     assert!(delays.is_sorted() && *delays.last().unwrap() >= 4_000, "{delays:?}");
     assert!(is_served(&mut bare, romeo));
+}
+
+/// XEP-0077 §1, XEP-0205: accounts without end. So many from one address in an hour, so many requests on a stream; names
+/// are not tried out without end either, and nobody becomes an admin by being the first to take the name.
+#[test]
+fn a_registration_flood() {
+    let mut settings: Settings = settings();
+    settings.about.admins = vec!["root@localhost".to_owned()];
+    settings.ping_after_ms = 0;
+    let most = settings.registrations_per_hour;
+    let mut bare = Bare::new(DomainPolicy { registration: Registration::Open, ..policy() }, settings, 1);
+    let romeo = log_in(&mut bare, "romeo", "r");
+    let stranger = |bare: &mut Bare| {
+        let id = bare.connect(true);
+        bare.secure(id);
+        ask(bare, id, STREAM);
+        id
+    };
+    let register = |bare: &mut Bare, id, name: &str| {
+        let query = format!("<username>{name}</username><password>secret</password>");
+        bare.send(
+            id,
+            format!("<iq type='set' id='r'><query xmlns='jabber:iq:register'>{query}</query></iq>").as_bytes(),
+        );
+        bare.hash_honestly();
+        bare.heard(id)
+    };
+    let (mut made, mut refused) = (0, 0);
+    for number in 0..most * 2 {
+        let id = stranger(&mut bare);
+        let heard = register(&mut bare, id, &format!("n{number}"));
+        made += u32::from(heard.contains("type='result'"));
+        refused += u32::from(heard.contains("<resource-constraint"));
+        bare.hang_up(id);
+    }
+    assert_eq!((made, refused), (most, most));
+    assert_eq!(bare.core.metrics().registrations, u64::from(most));
+    // An hour later; a stream that asks and asks is ended.
+    bare.advance(3_600_000);
+    let id = stranger(&mut bare);
+    for name in ["root", "ROOT", "romeo"] {
+        assert!(register(&mut bare, id, name).contains("<conflict"), "{name}");
+    }
+    let get = "<iq type='get' id='f'><query xmlns='jabber:iq:register'/></iq>";
+    let heard: String = (0..REGISTRATION_REQUESTS_MAX).map(|_| ask(&mut bare, id, get)).collect();
+    assert!(heard.contains("<policy-violation") && heard.ends_with("</stream:stream>"), "{heard}");
+    let id = stranger(&mut bare);
+    for number in 3..most {
+        assert!(register(&mut bare, id, "romeo").contains("<conflict"), "{number}");
+    }
+    assert!(register(&mut bare, id, "new").contains("<resource-constraint"));
+    assert!(is_served(&mut bare, romeo));
+    bare.core.audit().unwrap();
 }
