@@ -9,7 +9,7 @@ use common::script::Peer as _;
 use sim::{Setup, Sim};
 use stonechat::core::{Refused, Settings, Strain};
 use stonechat::ids::ConnId;
-use stonechat::limits::{GIVE_WAY_MS, RATE_BURST_S, TICK_BYTES_MAX, WORK_RECIPIENT};
+use stonechat::limits::{GIVE_WAY_MS, RATE_BURST_S, TICK_BYTES_MAX, WORK_ERROR, WORK_RECIPIENT, WORK_WRITE};
 use stonechat::purse::Rates;
 use stonechat::xml::XmlLimits;
 
@@ -38,6 +38,9 @@ fn heard(sim: &mut Sim, name: &str) -> String {
     sim.select(name);
     String::from_utf8(sim.received()).unwrap()
 }
+
+/// The stanza of each number.
+type Words<'a> = &'a dyn Fn(usize) -> String;
 
 /// A connection that says nothing.
 fn come(sim: &mut Sim) -> Result<ConnId, Refused> {
@@ -173,12 +176,47 @@ fn the_slowest_readers_go_next() {
     assert!(heard(&mut sim, "carol").contains("<message"));
 }
 
+/// Below the mark where readers are ended nobody else may come in: whoever fills memory just so far, and lets it lie, must
+/// not keep everybody out for as long as it likes.
+#[test]
+fn who_holds_much_does_not_keep_others_out() {
+    let mut sim = server(|settings| {
+        settings.memory_max = 1_900 * KIB;
+        settings.bounds.directed_max = 1_000;
+        settings.bounds.directed_bytes_max = usize::MAX;
+        settings.overlay_bytes_max = 1024;
+    });
+    let name = "n".repeat(900);
+    for number in 0.. {
+        if sim.core.strain() > Strain::Calm {
+            break;
+        }
+        sim.select("bob");
+        sim.send(format!("<presence to='{name}{number}@localhost/{name}'/>").as_bytes());
+    }
+    assert_eq!((sim.core.strain(), come(&mut sim)), (Strain::Tight, Err(Refused::Full)));
+    sim.advance(10 * GIVE_WAY_MS);
+    assert_eq!((sim.core.strain(), sim.core.sessions()), (Strain::Tight, 4), "nobody waits");
+    let due = sim.core.make_place(sim.now).unwrap();
+    assert_eq!(due, sim.now.mono_ms + GIVE_WAY_MS);
+    sim.advance(GIVE_WAY_MS - 1);
+    assert_eq!((sim.core.make_place(sim.now), sim.core.sessions()), (Some(due), 4));
+    sim.advance(1);
+    assert!(sim.core.make_place(sim.now).is_some_and(|next| next > sim.now.mono_ms));
+    sim.settle();
+    assert_eq!((sim.core.strain(), sim.core.sessions()), (Strain::Calm, 3), "{:?}", sim.core.memory());
+    assert!(come(&mut sim).is_ok());
+    say(&mut sim, "alice", "carol", 10);
+    assert!(heard(&mut sim, "carol").contains("<message"));
+}
+
 /// A roster, block lists and presence are a session's too: where nothing else helps, the largest goes.
 #[test]
 fn the_largest_session_goes_last() {
     let mut sim = server(|settings| {
         settings.memory_max = 1_900 * KIB;
         settings.bounds.directed_max = 1_000;
+        settings.bounds.directed_bytes_max = usize::MAX;
         settings.overlay_bytes_max = 1024;
     });
     let name = "n".repeat(900);
@@ -238,7 +276,7 @@ fn bytes_have_a_rate_of_their_own() {
     assert_eq!(heard(&mut sim, "bob").matches("<message").count(), 1);
 }
 
-/// Stanzas to strangers, errors and writes cost more than those to whom one knows.
+/// Stanzas to strangers, errors and writes cost more than those to whom one knows; what reads much, see `hostile/work.rs`.
 #[test]
 fn floods_meet_the_same_bound() {
     let mut sim = server(|settings| settings.rates = Rates::new(0, 1_000));
@@ -265,6 +303,28 @@ fn floods_meet_the_same_bound() {
     assert!(disguised >= strangers / 2, "{disguised} {strangers}");
     let earned_ms = (100 - 8) * u64::from(WORK_RECIPIENT) - RATE_BURST_S * 1_000;
     assert!((earned_ms / 2..earned_ms * 2).contains(&strangers), "{strangers} {earned_ms}");
+    // Nor to be refused, or to have something written, in whatever kind of stanza.
+    let error = u64::from(WORK_ERROR);
+    let write = u64::from(WORK_WRITE);
+    let rows: [(&str, u64, Words<'_>); 4] = [
+        ("presence to nobody", 0, &|n| format!("<presence id='{n}' to='localhost'/>")),
+        ("queries that are refused", error, &|n| {
+            format!("<iq type='get' id='{n}' to='localhost'><x xmlns='urn:x'/></iq>")
+        }),
+        ("subscriptions", write, &|n| match n % 2 {
+            0 => "<presence type='subscribe' to='carol@localhost'/>".to_owned(),
+            _ => "<presence type='unsubscribe' to='carol@localhost'/>".to_owned(),
+        }),
+        ("roster items", write, &|n| {
+            format!("<iq type='set' id='{n}'><query xmlns='jabber:iq:roster'><item jid='c@h' name='{n}'/></query></iq>")
+        }),
+    ];
+    for (what, price, words) in rows {
+        let took = handled(&mut sim, words);
+        let least_ms = (100 * price).saturating_sub(RATE_BURST_S * 1_000 + u64::from(WORK_RECIPIENT));
+        assert!(took >= least_ms, "{what}: {took} ms, at least {least_ms}");
+        assert!(price > 0 || took == 0, "{what}: {took} ms");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ impl Core {
         self.outboxes.audit()?;
         self.audit_memory()?;
         self.audit_waiting()?;
+        self.hashes.audit()?;
         for (id, conn) in self.conns.iter() {
             self.audit_conn(id, conn).map_err(|fault| format!("{id}: {fault}"))?;
         }

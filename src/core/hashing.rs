@@ -30,12 +30,20 @@ pub(super) struct HashQueue {
     turns: VecDeque<AddressKey>,
     len: usize,
     max: usize,
+    /// Bytes behind all tasks, themselves included.
+    bytes: usize,
+}
+
+impl HashTask {
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.job.heap_bytes()
+    }
 }
 
 impl HashQueue {
     /// A queue of at most `max` tasks.
     pub(super) fn new(max: usize) -> Self {
-        Self { queues: BTreeMap::new(), turns: VecDeque::new(), len: 0, max }
+        Self { queues: BTreeMap::new(), turns: VecDeque::new(), len: 0, max, bytes: 0 }
     }
 
     /// Adds a task. If no place is left, returns the task that had to give way: the newest of the
@@ -49,6 +57,7 @@ impl HashQueue {
         if queue.is_empty() {
             self.turns.push_back(address);
         }
+        self.bytes += task.heap_bytes();
         queue.push_back(task);
         self.len += 1;
         match evicted {
@@ -64,6 +73,7 @@ impl HashQueue {
         let longest = *longest;
         let task = self.queues.get_mut(&longest).and_then(VecDeque::pop_back);
         self.len -= usize::from(task.is_some());
+        self.bytes -= task.as_ref().map_or(0, HashTask::heap_bytes);
         task.map_or(Evicted::Newcomer, Evicted::Other)
     }
 
@@ -77,9 +87,10 @@ impl HashQueue {
             } else {
                 self.turns.push_back(address);
             }
-            if task.is_some() {
+            if let Some(task) = task {
                 self.len -= 1;
-                return task;
+                self.bytes -= task.heap_bytes();
+                return Some(task);
             }
         }
         None
@@ -88,9 +99,10 @@ impl HashQueue {
     /// Takes out what nobody waits for any more.
     pub(super) fn forget(&mut self, address: AddressKey, conn: ConnId) {
         let Some(queue) = self.queues.get_mut(&address) else { return };
-        let before = queue.len();
+        let (len, bytes) = (queue.len(), queue.iter().map(HashTask::heap_bytes).sum::<usize>());
         queue.retain(|task| task.conn != conn);
-        self.len -= before - queue.len();
+        self.len -= len - queue.len();
+        self.bytes -= bytes - queue.iter().map(HashTask::heap_bytes).sum::<usize>();
         if queue.is_empty() {
             self.queues.remove(&address);
             self.turns.retain(|turn| *turn != address);
@@ -100,6 +112,21 @@ impl HashQueue {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes behind them.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the sums are what counting says.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let tasks = || self.queues.values().flatten();
+        let (len, bytes) = (tasks().count(), tasks().map(HashTask::heap_bytes).sum::<usize>());
+        match (len, bytes) == (self.len, self.bytes) {
+            true => Ok(()),
+            false => Err(format!("{len} passwords of {bytes} bytes wait, counted are {} of {}", self.len, self.bytes)),
+        }
     }
 }
 

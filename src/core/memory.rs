@@ -1,7 +1,8 @@
 //! The memory budget: who holds how much, and who goes when it comes near its bound.
 //!
 //! ```text
-//! used ──7/8──▶ tight:  nobody new is let in; who has not logged in goes, the oldest first
+//! used ──7/8──▶ tight:  nobody new is let in; who has not logged in goes, the oldest first. Where somebody has waited
+//!                       for some seconds, those who hold much go as below
 //!      ─15/16─▶ scarce: nobody is bound; the slowest readers go, the largest first, then unfinished stanzas
 //!      ─31/32─▶ full:   the sessions that hold most
 //! ```
@@ -11,16 +12,12 @@
 //! Sessions without a connection (XEP-0198) will go between those before their login and the slow readers.
 
 use super::Core;
-use crate::action::Action;
-use crate::clock::Now;
-use crate::conn::{Flags, Partial, Phase};
-use crate::ids::{ConnId, Id as _, SessionId};
+use crate::conn::{Flags, Phase};
+use crate::ids::ConnId;
 use crate::limits::{
-    ALLOCATOR_SHARE, FETCH_BYTES_MAX, GIVE_WAY_MS, HASH_TASK_BYTES, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN,
-    SHED_BYTES_MIN, SHED_PER_TICK_MAX, STRAIN_SAID_EVERY_MS, TIMER_BYTES, WAITING_BYTES,
+    ALLOCATOR_SHARE, FETCH_BYTES_MAX, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN, TIMER_BYTES, WAITING_BYTES,
 };
 use crate::storage::FetchId;
-use crate::stream::error::StreamCondition;
 use std::collections::VecDeque;
 
 /// How near the budget is to its bound.
@@ -46,6 +43,8 @@ pub struct DriverMemory {
     pub transport: usize,
     /// Rows of sockets, queues, shared buffers.
     pub driver: usize,
+    /// A backup that is being made.
+    pub backup: usize,
 }
 
 /// Bytes by owner.
@@ -71,6 +70,8 @@ pub struct MemoryUse {
     pub store: usize,
     /// See [`DriverMemory::driver`].
     pub driver: usize,
+    /// See [`DriverMemory::backup`].
+    pub backup: usize,
 }
 
 impl MemoryUse {
@@ -80,30 +81,31 @@ impl MemoryUse {
     }
 
     fn behind(&self) -> usize {
-        let Self { base: _, connections, transport, partial, outboxes, sessions, waiting, caches, store, driver } =
-            *self;
-        connections + transport + partial + outboxes + sessions + waiting + caches + store + driver
+        self.named().iter().map(|(_, bytes)| bytes).sum::<usize>() - self.base
     }
 
     /// Every owner with its name.
-    pub fn named(&self) -> [(&'static str, usize); 10] {
+    pub fn named(&self) -> [(&'static str, usize); 11] {
+        let Self { base, connections, transport, partial, outboxes, sessions, waiting, caches, store, driver, backup } =
+            *self;
         [
-            ("memory_base", self.base),
-            ("memory_connections", self.connections),
-            ("memory_transport", self.transport),
-            ("memory_partial", self.partial),
-            ("memory_outboxes", self.outboxes),
-            ("memory_sessions", self.sessions),
-            ("memory_waiting", self.waiting),
-            ("memory_caches", self.caches),
-            ("memory_store", self.store),
-            ("memory_driver", self.driver),
+            ("memory_base", base),
+            ("memory_connections", connections),
+            ("memory_transport", transport),
+            ("memory_partial", partial),
+            ("memory_outboxes", outboxes),
+            ("memory_sessions", sessions),
+            ("memory_waiting", waiting),
+            ("memory_caches", caches),
+            ("memory_store", store),
+            ("memory_driver", driver),
+            ("memory_backup", backup),
         ]
     }
 }
 
 /// What an allocation costs beside its bytes: headers, and pages that are used in part.
-fn with_allocator(bytes: usize) -> usize {
+pub(super) fn with_allocator(bytes: usize) -> usize {
     bytes + bytes / ALLOCATOR_SHARE
 }
 
@@ -114,18 +116,20 @@ pub(super) struct Budget {
     /// What the system counted last; 0 where nobody looks.
     resident: usize,
     /// What it counted beyond what was counted here: code that was read in again, what the allocator keeps.
-    unseen: usize,
+    pub(super) unseen: usize,
     pub(super) strain: Strain,
     /// What unfinished stanzas may take until the next look.
     pub(super) partial_room: usize,
+    /// Since when somebody has waited for memory; 0 if nobody does.
+    pub(super) waits_since_ms: u64,
     /// When it was last said that memory is short.
-    said_ms: u64,
+    pub(super) said_ms: u64,
     /// Bytes behind the phases of connections.
     pub(super) behind_conns: usize,
     /// Connections between the flip and the end of the handshake.
     pub(super) handshakes: usize,
     /// Connections in the order of their coming; those that have logged in or gone are passed over.
-    newcomers: VecDeque<ConnId>,
+    pub(super) newcomers: VecDeque<ConnId>,
 }
 
 impl Default for Budget {
@@ -137,6 +141,7 @@ impl Default for Budget {
             strain: Strain::Calm,
             // Until somebody has looked.
             partial_room: usize::MAX,
+            waits_since_ms: 0,
             said_ms: 0,
             behind_conns: 0,
             handshakes: 0,
@@ -199,7 +204,7 @@ impl Core {
 
     /// What is held, by owner. Costs a few additions.
     pub fn memory(&self) -> MemoryUse {
-        let DriverMemory { base, transport, driver } = self.budget.driver;
+        let DriverMemory { base, transport, driver, backup } = self.budget.driver;
         let (outbox_rows, buffers) =
             (self.outboxes.heap_bytes() - self.outboxes.buffer_bytes(), self.outboxes.buffer_bytes());
         let rows = self.conns.heap_bytes() + outbox_rows + self.budget.newcomers.capacity() * size_of::<ConnId>();
@@ -214,9 +219,7 @@ impl Core {
             partial: self.partial_bytes,
             outboxes: buffers,
             sessions: self.directory.heap_bytes(),
-            waiting: self.hashes.len() * HASH_TASK_BYTES
-                + parked * WAITING_BYTES
-                + self.fetched.capacity() * size_of::<FetchId>(),
+            waiting: self.hashes.heap_bytes() + parked * WAITING_BYTES + self.fetched.capacity() * size_of::<FetchId>(),
             caches: self.verifiers.heap_bytes()
                 + self.throttle.heap_bytes()
                 + self.registrations.heap_bytes()
@@ -228,6 +231,7 @@ impl Core {
                 + self.store.overlay_bytes()
                 + 2 * self.store.fetched_bytes(),
             driver,
+            backup,
         }
     }
 
@@ -243,34 +247,8 @@ impl Core {
         memory.named().into_iter().chain(whole)
     }
 
-    /// Keeps the budget.
-    pub(super) fn relieve(&mut self, now: Now) {
-        let memory = self.memory();
-        // Between two looks of the system's, what is counted here tells how it goes on.
-        let used = memory.all() + self.budget.unseen;
-        self.budget.strain = self.strain_of(used);
-        self.outboxes.set_room(self.room_for_outboxes(&memory));
-        self.budget.partial_room = self.room_for_partials(&memory);
-        if self.budget.strain == Strain::Calm {
-            return;
-        }
-        self.say_strain(used, now);
-        let strain = self.budget.strain;
-        if self.shed_newcomers(now) > 0 || strain == Strain::Tight {
-            return;
-        }
-        let max = self.settings.memory_max;
-        let too_much = used.saturating_sub(max - max / 8);
-        let freed = with_allocator(self.outboxes.shed(too_much, SHED_BYTES_MIN));
-        self.end_overflown(now);
-        let freed = freed + with_allocator(self.shed_partials(too_much.saturating_sub(freed), SHED_BYTES_MIN, now));
-        if strain == Strain::Full && freed < too_much {
-            self.shed_sessions(too_much - freed, now);
-        }
-    }
-
     /// What the outboxes may take: what the others leave, but never so little that nobody is answered.
-    fn room_for_outboxes(&self, memory: &MemoryUse) -> usize {
+    pub(super) fn room_for_outboxes(&self, memory: &MemoryUse) -> usize {
         let others = self.budget.unseen + memory.base + with_allocator(memory.behind() - memory.outboxes);
         let max = self.settings.memory_max;
         let room = (max - max / 32).saturating_sub(others);
@@ -278,49 +256,11 @@ impl Core {
     }
 
     /// What unfinished stanzas may take: what the others leave below the mark where nobody is bound any more.
-    fn room_for_partials(&self, memory: &MemoryUse) -> usize {
+    pub(super) fn room_for_partials(&self, memory: &MemoryUse) -> usize {
         let others = self.budget.unseen + memory.base + with_allocator(memory.behind() - memory.partial);
         let max = self.settings.memory_max;
         let room = (max - max / 16).saturating_sub(others);
         (room - room / (ALLOCATOR_SHARE + 1)).max(PARTIAL_ROOM_BYTES_MIN)
-    }
-
-    fn say_strain(&mut self, used: usize, now: Now) {
-        if self.budget.said_ms != 0 && now.mono_ms < self.budget.said_ms + STRAIN_SAID_EVERY_MS {
-            return;
-        }
-        self.budget.said_ms = now.mono_ms;
-        let max = self.settings.memory_max;
-        log::warn!("memory is short: {used} bytes of memory_max = {max} are in use; nobody new is let in");
-    }
-
-    /// Who has not logged in goes, the oldest first; returns how many.
-    fn shed_newcomers(&mut self, now: Now) -> usize {
-        let mut count = 0;
-        while count < SHED_PER_TICK_MAX {
-            let Some(id) = self.oldest_newcomer() else { break };
-            self.budget.newcomers.pop_front();
-            self.metrics.shed_before_login += 1;
-            log::debug!("{id}: gives way: memory is short");
-            self.break_off(id, now);
-            count += 1;
-        }
-        count
-    }
-
-    /// Who came first among those that have not logged in.
-    fn oldest_newcomer(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.budget.newcomers.front().copied() {
-            if self.is_new(id) {
-                return Some(id);
-            }
-            self.budget.newcomers.pop_front();
-        }
-        None
-    }
-
-    fn is_new(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.flags.has(Flags::UNAUTHENTICATED))
     }
 
     /// A connection has been let in.
@@ -330,83 +270,6 @@ impl Core {
         self.budget.welcome(id, self.admission.before_login(), is_new);
         self.budget.behind_conns += conns.get(id).map_or(0, |conn| conn.phase.heap_bytes());
         self.count_anew(id);
-    }
-
-    /// Somebody waits for a place, and all places before the login are taken: who has had one for long without
-    /// logging in gives it up. Returns when the next one would, if nobody has yet.
-    pub fn make_place(&mut self, now: Now) -> Option<u64> {
-        if !self.is_full_of_newcomers() || self.strain() > Strain::Calm {
-            return None;
-        }
-        for _ in 0..SHED_PER_TICK_MAX {
-            let id = self.oldest_newcomer()?;
-            let gives_way_ms = self.came_ms(id) + GIVE_WAY_MS;
-            if now.mono_ms < gives_way_ms {
-                return Some(gives_way_ms);
-            }
-            self.budget.newcomers.pop_front();
-            self.metrics.shed_before_login += 1;
-            log::debug!("{id}: gives its place to somebody new");
-            self.break_off(id, now);
-        }
-        None
-    }
-
-    /// When it was let in; for one that is closing already, long ago.
-    fn came_ms(&self, id: ConnId) -> u64 {
-        let Some(conn) = self.conns.get(id) else { return 0 };
-        let is_closing = matches!(conn.phase, Phase::Closing { .. });
-        let came_ms = conn.deadline_ms.saturating_sub(self.settings.negotiation_timeout_ms);
-        if is_closing { 0 } else { came_ms }
-    }
-
-    /// Unfinished stanzas: their streams end, the largest first, until so many bytes are free. Those below
-    /// `least` are left alone. Returns how many are free.
-    pub(super) fn shed_partials(&mut self, bytes: usize, least: usize, now: Now) -> usize {
-        let before = self.partial_bytes;
-        if bytes == 0 {
-            return 0;
-        }
-        let size = |partial: &Option<Box<Partial>>| partial.as_deref().map_or(0, Partial::heap_bytes);
-        let sizes = self.conns.iter().map(|(id, conn)| (size(&conn.partial), id));
-        let mut holders: Vec<(usize, ConnId)> = sizes.filter(|(size, _)| *size >= least.max(1)).collect();
-        holders.sort_unstable();
-        while before - self.partial_bytes < bytes {
-            let Some((size, id)) = holders.pop() else { break };
-            log::debug!("{id}: its unfinished stanza takes {size} bytes, the most of all; its stream ends");
-            self.metrics.shed_partial += 1;
-            self.drop_partial(id);
-            self.end_stream(id, StreamCondition::ResourceConstraint, None, now);
-        }
-        before.saturating_sub(self.partial_bytes)
-    }
-
-    /// Sessions go, those first that hold most.
-    fn shed_sessions(&mut self, bytes: usize, now: Now) {
-        let weights = self.directory.iter().map(|(id, session)| (self.directory.weight(session), id));
-        let mut holders: Vec<(usize, SessionId)> = weights.collect();
-        holders.sort_unstable_by_key(|(weight, id)| (*weight, id.generation()));
-        let mut freed = 0;
-        while with_allocator(freed) < bytes {
-            let Some((weight, id)) = holders.pop() else { return };
-            freed += weight;
-            self.metrics.shed_sessions += 1;
-            if let Some(conn) = self.directory.get(id).map(|session| session.conn) {
-                log::debug!("{conn}: its session takes {weight} bytes, the most of all; its stream ends");
-                self.end_stream(conn, StreamCondition::ResourceConstraint, None, now);
-            }
-        }
-    }
-
-    /// Ends a connection at once and without a word, whatever it is doing.
-    pub(super) fn break_off(&mut self, id: ConnId, now: Now) {
-        let Some(conn) = self.conns.get(id) else { return };
-        if let Phase::Bound(bound) = &conn.phase {
-            let session = bound.session;
-            self.dispatch(now).end_session(session);
-        }
-        self.cut(id, now);
-        self.actions.push(Action::Drop { conn: id });
     }
 
     /// What a connection that negotiates holds has changed.

@@ -28,6 +28,7 @@ mod memory;
 mod negotiate;
 mod rates;
 mod register;
+mod shedding;
 mod silence;
 mod waiting;
 

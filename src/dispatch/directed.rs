@@ -213,13 +213,14 @@ impl Dispatch<'_> {
     }
 
     fn remember_directed(&mut self, sender: SessionId, to: JidRef<'_>) -> Result<(), Stop> {
-        let max = self.columns.bounds.directed_max;
+        let (max, bytes_max) = (self.columns.bounds.directed_max, self.columns.bounds.directed_bytes_max);
         let Some(mut session) = self.columns.directory.get_mut(sender) else { return Ok(()) };
         let list = &mut session.directed.get_or_insert_default().0;
         if list.iter().any(|jid| jid.as_str() == to.as_str()) {
             return Ok(());
         }
-        if list.len() >= max {
+        let bytes: usize = list.iter().map(|jid| jid.as_str().len()).sum();
+        if list.len() >= max || bytes + to.as_str().len() > bytes_max {
             return Err(StanzaCondition::ResourceConstraint.into());
         }
         list.push(to.to_owned());

@@ -13,7 +13,9 @@ use crate::ids::{ConnId, SessionId};
 use crate::im::directory::Directory;
 use crate::im::last::Goodbyes;
 use crate::im::session::SessionFlags;
-use crate::limits::{DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX, ROSTER_OUTBOX_SHARE};
+use crate::limits::{
+    DIRECTED_PRESENCE_BYTES_MAX, DIRECTED_PRESENCE_MAX, ROSTER_GROUPS_MAX, ROSTER_NAME_BYTES_MAX, ROSTER_OUTBOX_SHARE,
+};
 use crate::metrics::Metrics;
 use crate::outbox::Outboxes;
 use crate::random::Random;
@@ -43,6 +45,8 @@ pub trait Hosts: fmt::Debug {
 pub struct Bounds {
     /// Targets that one session may have sent directed presence to.
     pub directed_max: usize,
+    /// Bytes of their addresses.
+    pub directed_bytes_max: usize,
     /// Bytes of one presence that is kept and broadcast.
     pub presence_bytes_max: usize,
     /// Contacts of one account, those that only ask included.
@@ -85,6 +89,7 @@ impl From<&Limits> for Bounds {
     fn from(limits: &Limits) -> Self {
         Self {
             directed_max: DIRECTED_PRESENCE_MAX,
+            directed_bytes_max: DIRECTED_PRESENCE_BYTES_MAX,
             presence_bytes_max: limits.presence_bytes as usize,
             roster_items_max: limits.roster_items,
             // It leaves at once, and must find room beside all else that waits for a client that comes.

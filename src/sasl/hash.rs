@@ -58,6 +58,13 @@ impl HashJob {
         Self { password: Zeroizing::new(password.to_owned()), verify, derive: derive.collect() }
     }
 
+    /// Bytes of memory behind it.
+    pub fn heap_bytes(&self) -> usize {
+        let keys = self.verify.as_ref().map_or(0, ScramKeys::heap_bytes);
+        let sets = self.derive.capacity() * size_of::<NewSet>();
+        self.password.capacity() + keys + sets + self.derive.iter().map(|set| set.salt.capacity()).sum::<usize>()
+    }
+
     /// Does the work. Takes about a millisecond a set and 10,000 rounds: for the hashing thread.
     pub fn run(mut self) -> HashOutcome {
         let password = self.password.as_bytes();

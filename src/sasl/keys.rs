@@ -102,6 +102,11 @@ pub struct ScramKeys {
 }
 
 impl ScramKeys {
+    /// Bytes of memory behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.salt.capacity() + self.stored_key.capacity() + self.server_key.capacity()
+    }
+
     /// Derives a set from a prepared password. Slow by purpose: never on the loop's thread.
     pub(super) fn derive(hash: ScramHash, password: &[u8], salt: Vec<u8>, iterations: u32) -> Self {
         let salted = hash.salted_password(password, &salt, iterations);

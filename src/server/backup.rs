@@ -20,6 +20,13 @@ pub(super) struct Running {
 
 use crate::limits::BACKUP_ROWS_PER_WORD;
 
+impl Running {
+    /// Bytes of memory behind it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.backup.heap_bytes()
+    }
+}
+
 impl Server {
     pub(super) fn begin_backup(&mut self, caller: u64, file: Option<OwnedFd>) {
         let begun = self.start_backup(file);
@@ -37,7 +44,7 @@ impl Server {
             return Err(Refusal::Failed { why: "another backup is being made; try again when it is done".to_owned() });
         }
         let Some(storage) = &self.storage else { return Err(Refusal::Busy) };
-        let begun = storage.back_up(File::from(file), self.backup_spare_bytes);
+        let begun = storage.back_up(File::from(file), self.backup_room);
         begun.map_err(|error| Refusal::Failed { why: error.to_string() })
     }
 

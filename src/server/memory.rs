@@ -67,7 +67,9 @@ impl Server {
             + self.ends.capacity() * size_of::<(ConnId, End)>()
             + self.buffers.heap_bytes()
             + control;
-        self.core.note_driver(DriverMemory { base: self.memory.base, transport: self.transport_bytes, driver });
+        let backup = self.backup.as_ref().map_or(0, super::backup::Running::heap_bytes);
+        let (base, transport) = (self.memory.base, self.transport_bytes);
+        self.core.note_driver(DriverMemory { base, transport, driver, backup });
         if now.mono_ms >= self.memory.look_at_ms {
             self.memory.look_at_ms = now.mono_ms + RESIDENT_EVERY_MS;
             self.look_at_memory(now);

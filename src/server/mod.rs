@@ -116,8 +116,8 @@ pub struct Server {
     hasher: Hasher,
     control: Option<Control>,
     backup: Option<backup::Running>,
-    /// Room that a backup leaves on its disk, which may be the store's.
-    backup_spare_bytes: u64,
+    /// What a backup may take; its disk may be the store's.
+    backup_room: storage::BackupRoom,
     signals: Option<Signals>,
     reload: Reload,
     handle: Handle,

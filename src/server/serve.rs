@@ -19,7 +19,7 @@ use crate::reactor::listen::{ListenError, ListenUnixError, listen, listen_unix};
 use crate::reactor::token::Source;
 use crate::sasl::Mechanism;
 use crate::storage::keys::{Key, Table};
-use crate::storage::{Engine, StoreError, Thread, offline};
+use crate::storage::{BackupRoom, Engine, StoreError, Thread, offline};
 use crate::stream::component::Secret;
 use crate::stream::{ConflictRule, DomainPolicy};
 use crate::transport::TlsDomains;
@@ -118,6 +118,7 @@ pub fn start_on(bound: Bound, config: &Config, mut parts: Parts) -> Result<Serve
     let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
     let listeners = watch(bound, &poll)?;
     let mut settings = settings(config);
+    let memory_max = settings.memory_max;
     settings.admission.connections_max = room::connections_max(settings.admission.connections_max);
     let tls = parts.tls.map(Arc::new);
     let domains = Domains::new(policies(config, tls.as_deref()), tls.clone()).with_components(parts.components);
@@ -158,7 +159,7 @@ pub fn start_on(bound: Bound, config: &Config, mut parts: Parts) -> Result<Serve
         requests: Vec::new(),
         hasher: Hasher::start(wake(&waker))?,
         backup: None,
-        backup_spare_bytes: config.backup_spare_bytes(),
+        backup_room: BackupRoom::within(memory_max, config.backup_spare_bytes()),
         control,
         signals,
         reload: parts.reload,

@@ -23,7 +23,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel};
 
-use crate::limits::{BACKUP_BEHIND_BYTES_MAX, BACKUP_CHUNK_ROWS};
+use crate::limits::{
+    BACKUP_BEHIND_BYTES_MAX, BACKUP_BEHIND_SHARE, BACKUP_CHUNK_ROWS, DISK_CACHE_BYTES, FETCH_BYTES_MAX,
+};
+
+/// What a copy of a store in use may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupRoom {
+    /// Bytes of its disk that are left free.
+    pub spare_bytes: u64,
+    /// Bytes of changes that may wait for its file: the server never waits.
+    pub behind_bytes_max: usize,
+}
+
+impl BackupRoom {
+    /// Of a process that may take so many bytes of memory.
+    pub fn within(memory_max: usize, spare_bytes: u64) -> Self {
+        Self { spare_bytes, behind_bytes_max: BACKUP_BEHIND_BYTES_MAX.min(memory_max / BACKUP_BEHIND_SHARE) }
+    }
+}
 
 /// A way through all rows, in the order of their keys.
 #[derive(Debug)]
@@ -79,7 +97,8 @@ enum Piece {
 pub(super) struct Tap {
     scan: Scan,
     pieces: Sender<Piece>,
-    behind_bytes: Arc<AtomicUsize>,
+    state: Arc<State>,
+    behind_bytes_max: usize,
 }
 
 impl Tap {
@@ -103,9 +122,9 @@ impl Tap {
         if changes.is_empty() {
             return true;
         }
-        let behind = self.behind_bytes.fetch_add(changes.bytes(), Ordering::AcqRel);
+        let behind = self.state.behind_bytes.fetch_add(changes.bytes(), Ordering::AcqRel);
         // One commit alone is always taken: it is no larger than the overlay.
-        if behind > 0 && behind + changes.bytes() > BACKUP_BEHIND_BYTES_MAX {
+        if behind > 0 && behind + changes.bytes() > self.behind_bytes_max {
             let _left = self.pieces.send(Piece::Failed(trouble(
                 io::ErrorKind::TimedOut,
                 "the file of the backup takes what is written meanwhile too slowly",
@@ -121,6 +140,8 @@ impl Tap {
 struct State {
     rows: AtomicU64,
     total: AtomicU64,
+    /// Bytes of changes that the copier has not taken yet.
+    behind_bytes: AtomicUsize,
     is_cancelled: AtomicBool,
 }
 
@@ -135,6 +156,12 @@ impl Backup {
     /// Rows copied, and about how many there are.
     pub fn progress(&self) -> (u64, u64) {
         (self.state.rows.load(Ordering::Relaxed), self.state.total.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of memory that it takes: a chunk on its way and one being written, the cache of the file, what has changed
+    /// meanwhile.
+    pub fn heap_bytes(&self) -> usize {
+        2 * FETCH_BYTES_MAX + DISK_CACHE_BYTES + self.state.behind_bytes.load(Ordering::Relaxed)
     }
 
     /// How it has ended: the rows that are in the file, which is on disk. None while it goes on.
@@ -156,7 +183,7 @@ impl Drop for Backup {
 /// Starts the copier. It has the storage thread's queue for its own requests; `wake` is called when there is news.
 pub(super) fn start(
     file: File,
-    spare_bytes: u64,
+    room: BackupRoom,
     requests: SyncSender<Work>,
     wake: Arc<dyn Fn() + Send + Sync>,
 ) -> Result<Backup, StoreError> {
@@ -164,7 +191,7 @@ pub(super) fn start(
     let (done, outcome) = channel();
     let backup = Backup { state: state.clone(), outcome };
     let work = move || {
-        let copied = copy_live(file, spare_bytes, &requests, &state, &*wake);
+        let copied = copy_live(file, room, &requests, &state, &*wake);
         let _nobody_waits = done.send(copied);
         wake();
     };
@@ -177,15 +204,14 @@ pub(super) fn start(
 
 fn copy_live(
     file: File,
-    spare_bytes: u64,
+    room: BackupRoom,
     requests: &SyncSender<Work>,
-    state: &State,
+    state: &Arc<State>,
     wake: &dyn Fn(),
 ) -> Result<u64, StoreError> {
-    let mut copy = DiskCopy::new(file, spare_bytes)?;
+    let mut copy = DiskCopy::new(file, room.spare_bytes)?;
     let (pieces, inbox) = channel();
-    let behind_bytes = Arc::new(AtomicUsize::new(0));
-    let tap = Tap { scan: Scan::new(), pieces, behind_bytes: behind_bytes.clone() };
+    let tap = Tap { scan: Scan::new(), pieces, state: state.clone(), behind_bytes_max: room.behind_bytes_max };
     requests.send(Work::Tap(tap)).map_err(|_| StoreError::Stopped)?;
     let (total, count) = channel();
     requests.send(Work::Count(total)).map_err(|_| StoreError::Stopped)?;
@@ -207,7 +233,7 @@ fn copy_live(
             }
             Piece::Changes(changes) => {
                 copy.change(&changes)?;
-                behind_bytes.fetch_sub(changes.bytes(), Ordering::AcqRel);
+                state.behind_bytes.fetch_sub(changes.bytes(), Ordering::AcqRel);
             }
             Piece::Failed(error) => return Err(error),
         }

@@ -28,7 +28,7 @@ mod salvage;
 mod store;
 mod thread;
 
-pub use backup::{Backup, copy_to};
+pub use backup::{Backup, BackupRoom, copy_to};
 pub use batch::Batch;
 pub use disk::{Compacted, DISK_CACHE_BYTES, DISK_RESERVE_BYTES, Disk, DiskOptions, FORMAT_VERSION};
 pub use error::StoreError;

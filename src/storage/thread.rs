@@ -8,7 +8,7 @@
 //! A thread of its own because a page that is not cached, and every fsync, costs milliseconds on a
 //! memory card. A [`Store`] has at most one fetch and one commit out, so the channels never fill.
 
-use super::backup::{self, Backup, Tap};
+use super::backup::{self, Backup, BackupRoom, Tap};
 use super::{Completion, Engine, Request, Store, StoreError, Woken, serve};
 use crate::sys;
 use std::fs::File;
@@ -98,14 +98,14 @@ impl Thread {
         })
     }
 
-    /// Begins to copy the whole store into `file`, which is empty and open for reading and writing. `spare_bytes` of its
-    /// disk are left free. Everything else goes on; one copy at a time, or the first ends.
+    /// Begins to copy the whole store into `file`, which is empty and open for reading and writing. Everything else goes
+    /// on; one copy at a time, or the first ends.
     ///
     /// # Errors
     ///
     /// [`StoreError::Io`] if the system has no thread to give.
-    pub fn back_up(&self, file: File, spare_bytes: u64) -> Result<Backup, StoreError> {
-        backup::start(file, spare_bytes, self.requests.clone(), self.wake.clone())
+    pub fn back_up(&self, file: File, room: BackupRoom) -> Result<Backup, StoreError> {
+        backup::start(file, room, self.requests.clone(), self.wake.clone())
     }
 
     /// Has the thread let go of memory that the allocator keeps for it, and give back what is free. Asked again before

@@ -2,30 +2,12 @@
 
 use super::*;
 use crate::random::Random;
+use crate::scratch::Folder;
 use crate::storage::{Disk, DiskOptions, Faults, Faulty, Memory, Request, Rows, Thread, Ticket, serve};
 use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("stonechat-backup-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+const ROOM: BackupRoom = BackupRoom { spare_bytes: 0, behind_bytes_max: BACKUP_BEHIND_BYTES_MAX };
 
 fn empty(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).create_new(true).open(path).unwrap()
@@ -68,7 +50,8 @@ fn the_copy_is_the_store_at_one_moment() {
         }
         let mut copy = DiskCopy::new(empty(&folder.path("copy.redb")), 0).unwrap();
         let (pieces, inbox) = channel();
-        let mut tap = Tap { scan: Scan::new(), pieces, behind_bytes: Arc::default() };
+        let mut tap =
+            Tap { scan: Scan::new(), pieces, state: Arc::default(), behind_bytes_max: BACKUP_BEHIND_BYTES_MAX };
         let mut chunks = 0;
         loop {
             chunks += 1;
@@ -101,7 +84,7 @@ fn the_copy_is_the_store_at_one_moment() {
 
 #[test]
 fn a_store_that_nobody_uses_is_copied_at_once() {
-    let folder = Folder::new("offline");
+    let folder = Folder::new("backup-offline");
     let mut random = Random::seeded(9);
     let mut engine = open(&folder.path("store.redb"));
     for _ in 0..100 {
@@ -120,7 +103,7 @@ fn a_store_that_nobody_uses_is_copied_at_once() {
 #[test]
 fn a_commit_of_unknown_fate_ends_the_copy() {
     let (pieces, inbox) = channel();
-    let mut tap = Tap { scan: Scan::new(), pieces, behind_bytes: Arc::default() };
+    let mut tap = Tap { scan: Scan::new(), pieces, state: Arc::default(), behind_bytes_max: BACKUP_BEHIND_BYTES_MAX };
     let faults = Faults::none();
     let mut engine = Faulty::new(Memory::new(), faults.clone());
     let mut batch = Batch::new();
@@ -136,7 +119,12 @@ fn a_commit_of_unknown_fate_ends_the_copy() {
 #[test]
 fn a_file_that_is_too_slow_ends_the_copy() {
     let (pieces, inbox) = channel();
-    let mut tap = Tap { scan: Scan { next: Some(b"\xFE".to_vec()) }, pieces, behind_bytes: Arc::default() };
+    let mut tap = Tap {
+        scan: Scan { next: Some(b"\xFE".to_vec()) },
+        pieces,
+        state: Arc::default(),
+        behind_bytes_max: BACKUP_BEHIND_BYTES_MAX,
+    };
     let mut batch = Batch::new();
     batch.put(b"\x01a", &vec![0; BACKUP_BEHIND_BYTES_MAX / 2]);
     let done = Completion::Committed(Ticket::NONE);
@@ -144,6 +132,8 @@ fn a_file_that_is_too_slow_ends_the_copy() {
     assert!(!tap.committed(&batch, &done) || !tap.committed(&batch, &done));
     drop(tap);
     assert!(matches!(inbox.iter().last(), Some(Piece::Failed(_))));
+    assert_eq!(BackupRoom::within(16 << 20, 7).behind_bytes_max, 1 << 20, "where memory is short, sooner");
+    assert_eq!(BackupRoom::within(usize::MAX, 7).behind_bytes_max, BACKUP_BEHIND_BYTES_MAX);
 }
 
 fn wait(backup: &Backup, woke: &Receiver<()>) -> Result<u64, StoreError> {
@@ -165,7 +155,7 @@ fn thread(engine: impl Engine + 'static) -> (Thread, Receiver<()>) {
 
 #[test]
 fn the_thread_copies_beside_its_work_and_says_what_is_wrong() {
-    let folder = Folder::new("thread");
+    let folder = Folder::new("backup-thread");
     let mut engine = Memory::new();
     let mut random = Random::seeded(3);
     for _ in 0..100 {
@@ -175,23 +165,23 @@ fn the_thread_copies_beside_its_work_and_says_what_is_wrong() {
     let faults = Faults::none();
     let (thread, woke) = thread(Faulty::new(engine, faults.clone()));
 
-    let backup = thread.back_up(empty(&folder.path("whole")), 0).unwrap();
+    let backup = thread.back_up(empty(&folder.path("whole")), ROOM).unwrap();
     assert_eq!(wait(&backup, &woke), Ok(count));
     assert_eq!(backup.progress().1, count);
 
     // All the room there is, and more.
-    let backup = thread.back_up(empty(&folder.path("full")), u64::MAX / 2).unwrap();
+    let backup = thread.back_up(empty(&folder.path("full")), BackupRoom { spare_bytes: u64::MAX / 2, ..ROOM }).unwrap();
     let full = wait(&backup, &woke).unwrap_err();
     assert!(full.to_string().starts_with("the backup does not fit its disk: "), "{full}");
 
     fs::write(folder.path("used"), "something").unwrap();
     let used = OpenOptions::new().read(true).write(true).open(folder.path("used")).unwrap();
-    let backup = thread.back_up(used, 0).unwrap();
+    let backup = thread.back_up(used, ROOM).unwrap();
     assert!(wait(&backup, &woke).unwrap_err().to_string().contains("it must be an empty file"));
     assert_eq!(fs::read(folder.path("used")).unwrap(), b"something");
 
     faults.fail_fetches(1);
-    let backup = thread.back_up(empty(&folder.path("unread")), 0).unwrap();
+    let backup = thread.back_up(empty(&folder.path("unread")), ROOM).unwrap();
     assert!(wait(&backup, &woke).is_err());
 
     // The store is as good as before.
@@ -218,7 +208,7 @@ fn parked() -> crate::storage::FetchId {
 /// Ending the server does not wait for a backup, and a backup does not keep the thread alive.
 #[test]
 fn stopping_ends_a_backup() {
-    let folder = Folder::new("stop");
+    let folder = Folder::new("backup-stop");
     let mut engine = Memory::new();
     let mut batch = Batch::new();
     for number in 0_u32..200_000 {
@@ -226,7 +216,7 @@ fn stopping_ends_a_backup() {
     }
     engine.commit(&batch).unwrap();
     let (thread, woke) = thread(engine);
-    let backup = thread.back_up(empty(&folder.path("half")), 0).unwrap();
+    let backup = thread.back_up(empty(&folder.path("half")), ROOM).unwrap();
     woke.recv().unwrap();
     thread.stop(&mut crate::storage::Store::default(), &mut crate::storage::Woken::default()).unwrap();
     assert_eq!(wait(&backup, &woke), Err(StoreError::Stopped));
