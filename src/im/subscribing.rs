@@ -199,7 +199,9 @@ impl<'c, 'a> Subscribing<'c, 'a> {
         let meta = roster::meta(self.columns.store, user)?;
         let bounds = self.columns.bounds;
         if meta.requests >= bounds.requests_max || (old.is_none() && meta.items >= bounds.roster_items_max) {
-            log::info!("{user}: too many wait for an answer; a subscription request is dropped");
+            // Whoever asks can have this said as often as it likes.
+            log::debug!("{user}: too many wait for an answer; a subscription request is dropped");
+            self.columns.metrics.requests_dropped += 1;
             return Ok(());
         }
         let mut change = Change::of(self.columns.store, user, self.columns.random.next_u64())?;
