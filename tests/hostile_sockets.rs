@@ -96,7 +96,8 @@ fn reset(socket: TcpStream) {
     drop(socket);
 }
 
-/// The bytes and the end may reach the loop as one edge; no other comes for the end.
+/// Connections that are never given back, for edge-triggered loops (epoll(7), "Q9"). The bytes and the end may reach
+/// the loop as one edge; no other comes for the end.
 #[test]
 fn an_end_that_comes_with_the_last_bytes_is_seen() {
     let running = server();
@@ -113,7 +114,7 @@ fn an_end_that_comes_with_the_last_bytes_is_seen() {
         read_to_close(&mut socket);
     }
 }
-
+/// RFC 6120 §4.4: what comes behind the end of a stream is nobody's.
 #[test]
 fn what_was_said_before_the_end_is_answered_and_what_comes_behind_is_not_looked_at() {
     let running = server();
@@ -127,7 +128,7 @@ fn what_was_said_before_the_end_is_answered_and_what_comes_behind_is_not_looked_
         assert!(answers.ends_with("</stream:stream>") && !answers.contains("stream:error"), "{answers}");
     }
 }
-
+/// RFC 6120 §13.12, over sockets: a reader that stops reading is closed, and nobody else notices.
 #[test]
 fn who_stops_reading_is_closed_and_nobody_else_notices() {
     let running = server();
@@ -152,7 +153,8 @@ fn who_stops_reading_is_closed_and_nobody_else_notices() {
     is_served(&mut witness);
 }
 
-/// Few bytes in, many out: each short stanza is stamped with an address of six thousand bytes.
+/// Amplification (XEP-0205): few bytes in, many out: each short stanza is stamped with an address of six thousand
+/// bytes.
 #[test]
 fn who_keeps_reading_is_never_overtaken_by_short_stanzas_of_a_long_address() {
     const MESSAGES: usize = 1_000;
@@ -176,7 +178,7 @@ fn who_keeps_reading_is_never_overtaken_by_short_stanzas_of_a_long_address() {
     assert_eq!(received.matches("<message").count(), MESSAGES + 1);
     assert!(received.len() > MESSAGES * 6_000 && !received.contains("stream:error"));
 }
-
+/// Half-open connections and storms of resets (RFC 4987, XEP-0205).
 #[test]
 fn silence_and_resets_cost_nobody_else_anything() {
     let running = server();
@@ -196,7 +198,7 @@ fn silence_and_resets_cost_nobody_else_anything() {
     }
     is_served(&mut witness);
 }
-
+/// RFC 6120 §13.12 (4): a stanza without an end.
 #[test]
 fn a_stanza_without_end_is_ended() {
     let running = server();
@@ -214,7 +216,7 @@ fn a_stanza_without_end_is_ended() {
     assert!(read_to_close(&mut socket).contains("policy-violation"));
     is_served(&mut witness);
 }
-
+/// Slowloris (2009) behind the login: a byte at a time is served like any other.
 #[test]
 fn a_byte_at_a_time_is_served_like_any_other() {
     let running = server();
@@ -232,7 +234,8 @@ fn a_byte_at_a_time_is_served_like_any_other() {
     assert!(read_until(&mut socket, "</message>").contains("<body>&#x2014;</body>"));
 }
 
-/// More than one read, more than one outbox may hold: all of it, in order, to whoever reads.
+/// RFC 6120 §13.12, many at one: more than one read, more than one outbox may hold: all of it, in order, to whoever
+/// reads.
 #[test]
 fn many_senders_and_one_reader() {
     const SENDERS: usize = 10;

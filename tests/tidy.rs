@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The modules from the bottom to the top. Those of one row never import each other.
 const LAYERS: &[&[&str]] = &[
     // Layer 0, of four rows: randomness needs the crypto provider, addresses need randomness for their keyed maps.
-    &["clock", "crypto", "ids", "limits", "sys"],
+    &["clock", "crypto", "ids", "limits", "scratch", "sys"],
     &["random"],
     &["jid", "metrics", "purse"],
     // Layer 1: siblings.
@@ -493,6 +493,68 @@ fn dependencies_have_their_reasons() {
     let sample =
         "[dependencies]\na = \"1\"\nb = { package = \"c\" }\n[lib]\nname = \"d\"\n[dev-dependencies]\ne = \"1\"";
     assert_eq!(dependencies(sample), ["a", "c", "e"]);
+}
+
+/// What a text puts between backticks.
+fn ticked(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether a path of the package is there; one `*` stands for anything in a name.
+fn exists(path: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some((front, back)) = path.split_once('*') else { return root.join(path).exists() };
+    let (folder, front) = front.rsplit_once('/').unwrap_or((".", front));
+    let names = entries(&root.join(folder)).into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    names.into_iter().any(|name| name.starts_with(front) && name.ends_with(back))
+}
+
+/// The rows of the promises, each with what it says holds it.
+fn promises(text: &str) -> Vec<(&str, &str)> {
+    let rows = text.lines().skip_while(|line| *line != "## Promises").skip(1).take_while(|line| !line.starts_with('#'));
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    cells
+        .filter(|(promise, held_by)| *promise != "promise" && !promise.starts_with("**") && !held_by.starts_with('-'))
+        .collect()
+}
+
+/// What is wrong with one of them: nothing holds it, or what is said to is not there.
+fn promise_faults((promise, held_by): (&str, &str)) -> Vec<String> {
+    let is_path = |word: &&str| word.contains(['/', '.']) && !word.contains(' ');
+    let missing = ticked(held_by)
+        .filter(is_path)
+        .filter(|path| !exists(path))
+        .map(|path| format!("{promise}: there is no {path}"));
+    let is_held = ticked(held_by).next().is_some() || held_by.starts_with("all of the above");
+    missing.chain((!is_held).then(|| format!("{promise}: held by nothing"))).collect()
+}
+
+#[test]
+fn promises_are_held_by_what_is_there() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/security.md")).unwrap();
+    let rows = promises(&text);
+    assert!(rows.len() > 40, "{} promises", rows.len());
+    let faults: Vec<String> = rows.into_iter().flat_map(promise_faults).collect();
+    assert!(faults.is_empty(), "docs/security.md:\n{}", faults.join("\n"));
+    assert_eq!(promise_faults(("it holds", "`tests/nowhere.rs`")).len(), 1);
+    assert_eq!(promise_faults(("it holds", "our word")).len(), 1);
+    assert!(exists("tests/transcripts/flip_*.txt") && !exists("tests/transcripts/nothing_*.txt"));
+}
+
+/// An attack is known by where it comes from: each test of them has a line above it.
+#[test]
+fn attacks_have_their_sources() {
+    let is_hostile = |path: &str| path.contains("hostile");
+    let nameless = |source: &Source| -> Vec<String> {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let tests = (1..lines.len()).filter(|at| lines[*at] == "#[test]" && !lines[at - 1].starts_with("///"));
+        tests.map(|at| format!("{}:{}", source.path, at + 1)).collect()
+    };
+    let found: Vec<Source> = sources("tests").into_iter().filter(|source| is_hostile(&source.path)).collect();
+    assert!(found.len() > 8);
+    let faults: Vec<String> = found.iter().flat_map(nameless).collect();
+    assert!(faults.is_empty(), "attacks without a source:\n{}", faults.join("\n"));
+    assert_eq!(nameless(&Source::new("hostile.rs", "use x;\n#[test]\nfn it() {}")), ["hostile.rs:2"]);
 }
 
 #[test]

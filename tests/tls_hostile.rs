@@ -58,7 +58,7 @@ fn last_alert(out: &[u8]) -> Option<u8> {
         _ => None,
     }
 }
-
+/// RFC 8446 §6: what is no ClientHello gets an alert and no XML.
 #[test]
 fn garbage_instead_of_a_client_hello() {
     let (_, domains) = world();
@@ -82,7 +82,7 @@ fn garbage_instead_of_a_client_hello() {
         }
     }
 }
-
+/// Downgrade: POODLE (CVE-2014-3566), triple handshakes (CVE-2014-1295; RFC 7627), RFC 8996.
 #[test]
 fn old_versions_and_missing_extensions() {
     let (world, domains) = world();
@@ -115,7 +115,8 @@ fn without_extension(hello: &[u8], kind: u16) -> Vec<u8> {
     hello
 }
 
-/// Flips, cuts, repeats and splices in what a client sends, at every step of the handshake.
+/// Handshakes by a fuzzer, for the class of Heartbleed (CVE-2014-0160). Flips, cuts, repeats and splices in what a
+/// client sends, at every step of the handshake.
 #[test]
 fn mutated_handshakes_never_panic() {
     let (world, domains) = world();
@@ -171,7 +172,7 @@ fn mutate(wire: &mut Vec<u8>, state: &mut u64) {
     }
 }
 
-/// Every single byte of the hello replaced: each ends in an answer, an alert, or waiting.
+/// The same for the hello: every single byte of the hello replaced: each ends in an answer, an alert, or waiting.
 #[test]
 fn every_byte_of_the_hello_may_be_wrong() {
     let (world, domains) = world();
@@ -188,7 +189,7 @@ fn every_byte_of_the_hello_may_be_wrong() {
         }
     }
 }
-
+/// RFC 8446 §5.1: a hello may come in many records.
 #[test]
 fn a_hello_in_many_records_is_read_and_bounded() {
     let (world, domains) = world();
@@ -200,7 +201,7 @@ fn a_hello_in_many_records_is_read_and_bounded() {
         assert_eq!(out.first(), Some(&HANDSHAKE), "the server hello");
     }
 }
-
+/// Memory before a login: a hello that promises 16 MiB (RFC 8446 §4 gives it three bytes of length).
 #[test]
 fn an_endless_hello_ends_at_the_bound() {
     let (_, domains) = world();
@@ -227,7 +228,7 @@ fn an_endless_hello_ends_at_the_bound() {
     assert_eq!(result, Err(TlsError::TooLong));
     assert!(last_alert(&out).is_some());
 }
-
+/// RFC 8446 §5.1, §5.2: records above the bound, `record_overflow`.
 #[test]
 fn oversize_records() {
     let (world, domains) = world();
@@ -257,7 +258,7 @@ fn raw(world: &World, domains: &TlsDomains, version: &'static SupportedProtocolV
     let (pair, _) = established(world, domains, version);
     (pair.server, RawClient::new(pair.client))
 }
-
+/// RFC 8446 §5.2: a record that somebody in the middle has changed, `bad_record_mac`.
 #[test]
 fn a_forged_record_ends_the_connection() {
     let (world, domains) = world();
@@ -285,7 +286,7 @@ fn a_forged_record_ends_the_connection() {
     let error = pair.deliver(&out).unwrap_err();
     assert_eq!(error, Error::AlertReceived(AlertDescription::from(BAD_RECORD_MAC)));
 }
-
+/// RFC 8446 §4.6.3: key updates are answered before the next data.
 #[test]
 fn key_updates_are_answered_before_the_next_data() {
     let (world, domains) = world();
@@ -296,7 +297,7 @@ fn key_updates_are_answered_before_the_next_data() {
         assert_eq!(pair.down(b"so do we").0, b"so do we", "{round}");
     }
 }
-
+/// RFC 8446 §4.6.3, asked for without end: each costs the server a key and an answer.
 #[test]
 fn floods_of_key_updates_end() {
     let (world, domains) = world();
@@ -318,7 +319,7 @@ fn floods_of_key_updates_end() {
         assert_eq!(refused, expected, "{size} bytes between");
     }
 }
-
+/// CVE-2016-8610 (OpenSSL, "death alert"), and empty records (RFC 8446 §5.4) in the same way.
 #[test]
 fn floods_of_empty_records_and_warnings_end() {
     let (world, domains) = world();
@@ -345,7 +346,7 @@ fn floods_of_empty_records_and_warnings_end() {
     }
 }
 
-/// A key update in one-byte records, with everything else going on between them.
+/// RFC 8446 §5.1: a key update in one-byte records, with everything else going on between them.
 #[test]
 fn a_fragmented_key_update_is_held_while_we_write() {
     let (world, domains) = world();
@@ -366,7 +367,7 @@ fn a_fragmented_key_update_is_held_while_we_write() {
         assert_eq!(server.feed(&mut stale, &mut plain, &mut out), Err(TlsError::Forged));
     }
 }
-
+/// RFC 8446 §5.1: data amid a message of the handshake.
 #[test]
 fn data_amid_a_fragmented_message_is_refused() {
     let (world, domains) = world();
@@ -381,7 +382,8 @@ fn data_amid_a_fragmented_message_is_refused() {
     assert_eq!(server.seal(b"x", &mut out), Err(TlsError::Closed));
 }
 
-/// After the handshake one record may be kept, and a message of the handshake layer no longer than that.
+/// Memory after a login (RFC 8446 §4.6): after the handshake one record may be kept, and a message of the handshake
+/// layer no longer than that.
 #[test]
 fn long_messages_after_the_handshake_end_at_the_bound() {
     let (world, domains) = world();
@@ -418,7 +420,7 @@ fn renegotiation_is_refused() {
     let refused = server.feed(&mut record, &mut Vec::new(), &mut out);
     assert!(matches!(refused, Err(TlsError::Misbehaved(_))), "{refused:?}");
 }
-
+/// RFC 8446 §6.2: a fatal alert is named and ends it.
 #[test]
 fn a_fatal_alert_is_named() {
     let (world, domains) = world();
@@ -431,7 +433,7 @@ fn a_fatal_alert_is_named() {
         assert_eq!(server.feed(&mut record, &mut Vec::new(), &mut Vec::new()), Err(TlsError::Alert(49)));
     }
 }
-
+/// Truncation (RFC 8446 §6.1): an end without `close_notify` is no end of a stream.
 #[test]
 fn closing() {
     let (world, domains) = world();
@@ -466,7 +468,7 @@ fn closing() {
         assert_eq!(pair.events, [TlsEvent::PeerClosed]);
     }
 }
-
+/// The same in the middle of a handshake, and of a write.
 #[test]
 fn closing_at_odd_moments() {
     let (world, domains) = world();
@@ -495,7 +497,7 @@ fn closing_at_odd_moments() {
     assert_eq!(plain, b"bye");
 }
 
-/// A connection dropped at every byte of a handshake leaves nothing that panics.
+/// Half-open handshakes: a connection dropped at every byte of a handshake leaves nothing that panics.
 #[test]
 fn a_drop_at_every_byte() {
     let (world, domains) = world();
@@ -508,7 +510,8 @@ fn a_drop_at_every_byte() {
     }
 }
 
-/// Records of all kinds in any order and any cut, while we write: no panic, and what arrives is what was sent.
+/// Everything that has no name yet: records of all kinds in any order and any cut, while we write: no panic, and what
+/// arrives is what was sent.
 #[test]
 fn random_walks_after_the_handshake() {
     let (world, domains) = world();

@@ -87,8 +87,8 @@ fn nothing_is_replayed() {
     assert!(heard.contains("<success"), "{heard}");
 }
 
-/// Nonces that are not what the server made of them (CVE-2024-… class: checks by prefix only): shortened, lengthened,
-/// the client's part alone, with separators.
+/// RFC 5802 §5.1: nonces that are not what the server made of them, for servers that compare by prefix: shortened,
+/// lengthened, the client's part alone, with separators.
 #[test]
 fn nonces_are_compared_whole() {
     let change: [fn(&str) -> String; 6] = [
@@ -176,7 +176,7 @@ fn the_header_and_the_login_must_agree() {
     assert!(heard.contains("<invalid-from") && !heard.contains("<success"), "{heard}");
 }
 
-/// CVE-2020-13645-like hygiene, RFC 6120 §13.8.3: no password in the clear, whatever a client asks for.
+/// RFC 6120 §13.8.3, RFC 4616 §5: no password in the clear, whatever a client asks for.
 #[test]
 fn no_password_in_the_clear() {
     let mut bare = Bare::new(
@@ -200,7 +200,7 @@ fn no_password_in_the_clear() {
     assert!(heard.contains("<policy-violation") && bare.core.sessions() == 0, "{heard}");
 }
 
-/// What an attacker learns of who exists (RFC 6120 §13.9?): nothing from offers, challenges, failures or their delay.
+/// What an attacker learns of who exists (RFC 6120 §13.11): nothing from offers, challenges, failures or their delay.
 #[test]
 fn nobody_learns_who_exists() {
     let mut bare = server();

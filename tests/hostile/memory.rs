@@ -100,7 +100,8 @@ fn strangers_that_stay_are_small() {
     }
 }
 
-/// The same in all: past the bound of unfinished stanzas the newest ends, and who has a session goes on.
+/// CVE-2026-43507 by many: past the bound of unfinished stanzas the newest ends, and who has a session
+/// goes on.
 #[test]
 fn unfinished_stanzas_have_a_bound_in_all() {
     let settings = Settings { partial_bytes_max: 1024 * 1024, ..settings() };
@@ -115,7 +116,8 @@ fn unfinished_stanzas_have_a_bound_in_all() {
     assert!(is_served(&mut bare, juliet));
 }
 
-/// A connection that only ever fails to log in: attempts, then the end; nothing is kept of it but the throttle's row.
+/// CVE-2026-43506 by failing logins: a connection that only ever fails to log in: attempts, then the end; nothing is
+/// kept of it but the throttle's row.
 #[test]
 fn failed_logins_are_forgotten() {
     let mut bare = server();

@@ -5,8 +5,8 @@ use super::{STREAM, ask, auth, is_served, log_in, server, two};
 /// As long as a stanza of a session may be, about.
 const HUGE: usize = 200_000;
 
-/// Each field that a client can fill, filled: refused with an error, or the stream ends; the server and everybody else go
-/// on, and nothing is kept.
+/// RFC 6120 §13.12 (4), XEP-0205 §4.5: each field that a client can fill, filled: refused with an error, or the stream
+/// ends; the server and everybody else go on, and nothing is kept.
 #[test]
 fn oversized_everything() {
     let long = "x".repeat(HUGE);
@@ -93,7 +93,7 @@ fn oversized_everything() {
     }
 }
 
-/// The same before a login.
+/// RFC 6120 §13.12, RFC 4422 §6: the same before a login.
 #[test]
 fn oversized_logins() {
     let long = "x".repeat(6_000);

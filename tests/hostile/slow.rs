@@ -104,7 +104,8 @@ fn end_in_time(what: &str, direct: bool, way: fn(&mut Bare, ConnId), drip: &str)
     assert_eq!((bare.core.connections(), bare.core.sessions()), (0, 0), "{what}");
 }
 
-/// Logging in again and again does not buy time: the deadline counts from accept, not from the last word.
+/// Slowloris with something to say: logging in again and again does not buy time: the deadline counts from accept, not
+/// from the last word.
 #[test]
 fn words_buy_no_time() {
     let mut bare = server();

@@ -59,9 +59,9 @@ fn a_second_from_does_not_pass() {
     }
 }
 
-/// CVE-2017-5589 and its family (carbons), CVE-2019-1000021 (archives): a forwarded message inside one of a stranger's.
-/// A client can tell it from one of its own server only by `from`: which must be the stranger's, whatever is inside and
-/// whatever type it has.
+/// CVE-2017-5589 and its family (carbons), CVE-2019-16235 and 16237 (Dino: carbons, archives): a forwarded message
+/// inside one of a stranger's. A client can tell it from one of its own server only by `from`: which must be the
+/// stranger's, whatever is inside and whatever type it has.
 #[test]
 fn a_forwarded_message_comes_from_who_forwarded_it() {
     let forwarded = "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='localhost' \
@@ -86,8 +86,9 @@ fn a_forwarded_message_comes_from_who_forwarded_it() {
     }
 }
 
-/// CVE-2015-8688 (Gajim) and others: a roster push by a stranger. A client takes one without `from` or from its own
-/// account; neither may come from anybody else. What is for the account itself does not even reach a session.
+/// CVE-2015-8688 (Gajim), CVE-2014-0364 (Smack), CVE-2019-16236 (Dino): a roster push by a stranger. A client takes one
+/// without `from` or from its own account; neither may come from anybody else. What is for the account itself does not
+/// even reach a session.
 #[test]
 fn nobody_pushes_a_roster_item_to_anybody_else() {
     let push = "<query xmlns='jabber:iq:roster'><item jid='mallory@localhost' subscription='both'/></query>";
@@ -105,7 +106,7 @@ fn nobody_pushes_a_roster_item_to_anybody_else() {
     }
 }
 
-/// An answer to a question that was asked of somebody else (CVE-2014-3451 and its kind: ids that can be guessed).
+/// An answer to a question that was asked of somebody else (CVE-2013-6483, Pidgin: ids that can be guessed).
 #[test]
 fn nobody_answers_for_the_server() {
     let mut bare = server();
@@ -169,7 +170,8 @@ fn what_a_client_says_of_capabilities_is_its_own() {
     assert!(poisoned.contains("item-not-found"), "{poisoned}");
 }
 
-/// Two sessions of one account are one owner, but never one session: what is for one resource is heard by it alone.
+/// RFC 6121 §8.5.3.2: two sessions of one account are one owner, but never one session: what is for one resource is
+/// heard by it alone.
 #[test]
 fn a_resource_hears_what_is_for_it() {
     let mut bare = server();

@@ -182,8 +182,8 @@ fn private_xml_breaks_no_reader() {
     }
 }
 
-/// CVE-2026-43507 (Prosody): small input, large tree. Bounded in depth, attributes, names and declarations, whatever the
-/// bytes; before a login far tighter.
+/// CVE-2026-43507 (Prosody): small input, large tree. Bounded in depth, attributes, names and declarations, whatever
+/// the bytes; before a login far tighter.
 #[test]
 fn names_attributes_and_depth_have_bounds() {
     let attacks = [
