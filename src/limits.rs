@@ -67,8 +67,9 @@ pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 pub const PACED_ADDRESSES_MAX: usize = 4096;
 /// Room for actions that is kept when memory is given back.
 pub const ACTIONS_KEPT_MAX: usize = 64;
-/// What an allocation costs beside its bytes, as one part of so many: headers, and pages used in part. A guess that
-/// the soak of `.ci/long` bears out.
+/// What an allocation costs beside its bytes, as one part of so many: headers, and pages used in part. The least of it:
+/// where much comes and goes, `tests/soak.py` prints two to four times as much (`soak/allocator`), code that was read in
+/// again included. What this leaves out the budget takes from what the system counts, twenty times a second.
 pub const ALLOCATOR_SHARE: usize = 8;
 /// A deadline among the others, about: its entry in the sorted set, which is at least half full.
 pub const TIMER_BYTES: usize = 48;
