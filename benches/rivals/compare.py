@@ -2,13 +2,13 @@
 """Runs the load test against Stonechat and other servers, and writes one table.
 
     benches/rivals/compare.py --load LOAD_TEST_BINARY [--sessions 10000] [--seconds 5] [--rounds 5] [--only SERVER]
-        [--results DIR] [--minutes N] [--out FILE] [--picture SVG] [--into FILE…]
+        [--results DIR] [--minutes N] [--scenario-seconds N] [--out FILE] [--picture SVG] [--into FILE…]
 
 `run.sh` beside it installs what is needed, builds the load test and calls this. Each server has the machine to itself
 while it is measured, and is started anew for each scenario. What a scenario printed is kept in DIR, one file for each
 server, round and scenario, and not measured again: so the whole may be done in pieces, a server or some minutes at a time, and
 the table is made from all that is there. With several rounds a cell is the median and, in brackets, the least and
-the most.
+the most; where it comes from fewer rounds than others, it says from how many.
 """
 
 import argparse
@@ -53,22 +53,22 @@ PICTURED = {
     "presence to 20 contacts: CPU µs a delivery",
 }
 SCENARIOS = ["idle", "storm", "handshake", "chat", "presence"]
-# Longest run of one scenario; what has not ended by then is said to have failed.
-SCENARIO_S = 200
+# Debian's packages, for their versions.
+PACKAGES = {"prosody": "prosody", "prosody-gc200": "prosody", "ejabberd": "ejabberd", "jabberd2": "jabberd2"}
 
 
-def run(load, scenario, options):
+def run(arguments, scenario, options):
     """One run of one scenario; what it printed, and what failed."""
-    command = [load, "--bench", scenario, "--dialect", "rfc6120", *map(str, options)]
+    command = [arguments.load, "--bench", scenario, "--dialect", "rfc6120", "--no-report", *map(str, options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     late = []
     try:
-        out, errors = process.communicate(timeout=SCENARIO_S)
+        out, errors = process.communicate(timeout=arguments.scenario_seconds)
     except subprocess.TimeoutExpired:
         # Asked politely, it ends what it has started.
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate()
-        late = [f"{scenario} had not ended after {SCENARIO_S} s"]
+        late = [f"{scenario} had not ended after {arguments.scenario_seconds} s"]
     finally:
         if process.poll() is None:
             process.terminate()
@@ -96,7 +96,7 @@ class Own:
         pass
 
     def measure(self, arguments, scenario):
-        return run(arguments.load, scenario, options_of(arguments, scenario, []))
+        return run(arguments, scenario, options_of(arguments, scenario, []))
 
     def close(self):
         pass
@@ -125,7 +125,7 @@ def rival(kind):
                 options += ["--target", f"127.0.0.1:{self.server.port}", "--domain", self.server.domain]
                 for pid in self.server.pids():
                     options += ["--server-pid", pid]
-                return run(arguments.load, scenario, options)
+                return run(arguments, scenario, options)
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 return {"rows": [], "failures": [str(error)[-300:]], "notes": []}
             finally:
@@ -170,11 +170,18 @@ def numbers(results, scenario, key, wanted):
     return found
 
 
-def cell(found, digits):
+def cell(found, digits, rounds):
+    """The median, with the least and the most of several; of fewer than all rounds it says of how many."""
     if not found:
         return "–"
-    middle = f"{statistics.median(found):.{digits}f}"
-    return middle if len(found) == 1 else f"{middle} [{min(found):.{digits}f}..{max(found):.{digits}f}]"
+    text = f"{statistics.median(found):.{digits}f}"
+    if len(found) > 1:
+        text += f" [{min(found):.{digits}f}..{max(found):.{digits}f}]"
+    return text if len(found) == rounds else f"{text} (of {len(found)})"
+
+
+def rounds_of(measured):
+    return max((result["round"] + 1 for results in measured.values() for result in results), default=0)
 
 
 def lead(measured, names, figure, less):
@@ -187,15 +194,45 @@ def lead(measured, names, figure, less):
 
 
 def table(measured, only=None):
-    names = list(measured)
+    names, rounds = list(measured), rounds_of(measured)
     lines = ["| figure | " + " | ".join(names) + " | best other ÷ Stonechat |", "|---|" + "---:|" * (len(names) + 1)]
     for title, scenario, key, wanted, digits, less in FIGURES:
         if only and title not in only:
             continue
         figure = scenario, key, wanted
-        cells = [cell(numbers(measured[name], *figure), digits) for name in names]
+        cells = [cell(numbers(measured[name], *figure), digits, rounds) for name in names]
         lines.append(f"| {title} | " + " | ".join(cells) + f" | {lead(measured, names, figure, less)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + about(measured, only)
+
+
+def about(measured, only):
+    """What stands under the table: how it came about, and why something is missing."""
+    results = [result for name in measured for result in measured[name]]
+    rounds, sessions = rounds_of(measured), sorted({result["sessions"] for result in results})
+    text = f"{rounds} round{'s' * (rounds > 1)}, {' or '.join(f'{count:,}' for count in sessions)} sessions"
+    text += ", median [least..most]" * (rounds > 1)
+    machines = {(row["processor"], row["kernel"], row["cores"]) for result in results for row in result["rows"] if row["scenario"] == "machine"}
+    for processor, kernel, cores in sorted(machines):
+        text += f"; {processor}, {cores} cores, Linux {kernel}"
+    text += "".join(f"; {name} {version}" for name in measured if (version := version_of(name))) + ".\n"
+    if not only:
+        text += "".join(f"\n- {reason}" for reason in missing(results)) + "\n" * bool(missing(results))
+    return text
+
+
+def missing(results):
+    """What failed, each once."""
+    # Of a stream error its name is enough.
+    name = re.compile(r"<stream:error[^>]*><([a-z-]+).*", re.S)
+    return list(dict.fromkeys(f"{result['server']}, {name.sub(r'`<\1/>`', reason)}" for result in results for reason in result["failures"]))
+
+
+def version_of(name):
+    """The installed package's version; none for Stonechat."""
+    if name not in PACKAGES:
+        return None
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", PACKAGES[name]], capture_output=True, text=True)
+    return asked.stdout if asked.returncode == 0 else None
 
 
 def put(file, measured):
@@ -236,10 +273,14 @@ def main():
     parser.add_argument("--only", action="append", help="a server's name, 'table' for none; may be repeated")
     parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("target/rivals"))
     parser.add_argument("--minutes", type=float, default=1e6, help="nothing is begun after so many")
+    parser.add_argument("--scenario-seconds", type=float, help="longest run of one scenario (default: 2 minutes, and 1 s for 20 sessions)")
     parser.add_argument("--out")
     parser.add_argument("--into", type=pathlib.Path, action="append", default=[], help="a document with a place for the table")
     parser.add_argument("--picture", help="an SVG of the most telling figures")
     arguments = parser.parse_args()
+    if arguments.scenario_seconds is None:
+        # A slow server takes in twenty sessions a second and lets as many go.
+        arguments.scenario_seconds = 120 + arguments.sessions / 20
     arguments.results.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.minutes * 60
     for kind in [Own] + [rival(kind) for kind in servers.RIVALS]:
@@ -247,8 +288,8 @@ def main():
             print("the time is up; the same command goes on from here", file=sys.stderr)
             break
     measured = collect(arguments.results)
-    failures = [f"{result['server']}, {line}" for results in measured.values() for result in results for line in result["failures"]]
-    text = table(measured) + "".join(f"\nFAILED {line}" for line in failures)
+    failures = [line for results in measured.values() for result in results for line in result["failures"]]
+    text = table(measured)
     print(text)
     if arguments.out:
         pathlib.Path(arguments.out).write_text(text + "\n")
