@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::echo::Kind;
+use crate::launch::Wish;
 use crate::plan::{Dialect, Mechanism};
 use crate::scenario::targets;
 
@@ -42,19 +43,21 @@ What is measured:
                              quick: rfc6120 and xep0035)
     --mechanism NAME         PLAIN, SCRAM-SHA-1, SCRAM-SHA-256 or EXTERNAL; may be
                              repeated (default: all, where it matters; quick: PLAIN and SCRAM-SHA-256)
-    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 500); repeated, idle
+    --sessions N             sessions of idle and of the budgets (default: 10000; quick: 300); repeated, idle
                              looks at each number while they become more, and growth at the least and
                              the most (default: a tenth of N, and nearly twice N)
     --contacts N             mutual contacts of each of these sessions' accounts, all of them in the crowd
                              (default: 20)
     --no-hubs                presence and rosters only of those with so many contacts, none with 200
     --concurrency N          connections that log in at the same time (default: 50)
-    --seconds N              length of each measurement (default: 5; targets: 2; quick: 0.3)
+    --seconds N              length of each measurement (default: 5; targets: 2; quick: 0.2)
     --pairs N                pairs of chat; may be repeated (default: 1 and 100; quick runs only the
                              first and the last combination)
     --window N               messages under way for each pair; may be repeated (default: 1 and 10)
     --size N                 bytes of a message's frame; may be repeated (default: 300)
-    --report FILE            writes tables and plots as one HTML file
+    --report FILE            where the tables and plots go, as one HTML file (default: load-report.html in
+                             cargo's target folder)
+    --no-report              no such file
     --accounts N             accounts to spread sessions over (default: 200; quick: 20)
 
 Which server (without --target: the release build of Stonechat, with a fresh data folder, killed at the end):
@@ -155,6 +158,8 @@ pub(crate) enum Command {
     Picture(PathBuf),
     /// This process is an echo server.
     Echo(Kind),
+    /// This process becomes another program.
+    Become(Wish),
     Help,
 }
 
@@ -167,6 +172,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Value(name) => options.scenarios.push(pick(&name.string()?, &Scenario::ALL)?),
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("bench") => {} // `cargo bench` says so.
+            Long("become") => {
+                let wish = Wish::read(parser.raw_args()?);
+                return wish.map(Command::Become).ok_or_else(|| "--become is for this program alone".into());
+            }
             Long("echo-server") => {
                 let name = parser.value()?.string()?;
                 return Kind::named(&name).map(Command::Echo).ok_or_else(|| format!("no echo {name:?}").into());
@@ -196,6 +205,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             Long("server") => options.server = parser.value()?.into(),
             Long("target") => options.target = Some(address(&parser.value()?.string()?)?),
             Long("report") => options.report = Some(parser.value()?.into()),
+            Long("no-report") => options.report = None,
             Long("direct-target") => options.direct_target = Some(address(&parser.value()?.string()?)?),
             Long("domain") => options.domain = parser.value()?.string()?,
             Long("server-pid") => options.pids.push(parser.value()?.parse()?),
@@ -209,7 +219,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
     }
     let quick = options.quick;
     if options.sessions.is_empty() {
-        options.sessions.push(if quick { 500 } else { 10_000 });
+        options.sessions.push(if quick { 300 } else { 10_000 });
     }
     options.sessions.sort_unstable();
     options.growth = match options.sessions[..] {
@@ -231,7 +241,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
 /// Length of a measurement when nobody says it.
 fn default_seconds(options: &Options) -> f64 {
     match (options.quick, options.targets) {
-        (true, _) => 0.3,
+        (true, _) => 0.2,
         (false, true) => 2.0,
         (false, false) => 5.0,
     }
@@ -258,7 +268,7 @@ fn empty() -> Options {
         sizes: Vec::new(),
         accounts: 0,
         server: env!("CARGO_BIN_EXE_stonechat").into(),
-        report: None,
+        report: default_report(),
         target: None,
         direct_target: None,
         domain: "bench.local".to_owned(),
@@ -267,6 +277,12 @@ fn empty() -> Options {
         friends: "friend".to_owned(),
         password: "secret".to_owned(),
     }
+}
+
+/// Beside what cargo builds; nowhere if this program was taken somewhere else.
+fn default_report() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().filter(|folder| folder.is_dir())?;
+    Some(folder.join("load-report.html"))
 }
 
 /// Fills the lists that nobody named.

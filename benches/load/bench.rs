@@ -16,7 +16,9 @@ use crate::plan::{Dialect, Goal, Mechanism, Plan};
 use crate::population::{Circle, Population};
 use crate::process::{self, Memory};
 use crate::report::{Report, Row};
+use crate::scenario::floor::Floors;
 use crate::server::{self, Server};
+use crate::sources::Sources;
 use crate::swarm::{Driver, Event, Stop, Swarm};
 use crate::tls;
 
@@ -29,6 +31,12 @@ const GENERATOR_BUSY: f64 = 0.9;
 /// pairs that talk beside them.
 const SPARE_DESCRIPTORS: u32 = 200;
 
+/// Descriptors that the sessions of these options need.
+pub(crate) fn descriptors_wanted(options: &Options) -> u64 {
+    let sessions = options.sessions.iter().chain(&options.growth).max().copied().unwrap_or(0);
+    u64::from(sessions) + u64::from(SPARE_DESCRIPTORS)
+}
+
 /// The state of a load test.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -39,8 +47,8 @@ pub(crate) struct Bench {
     pub(crate) report: Report,
     /// What a full handshake cannot do without.
     pub(crate) arithmetic: Arithmetic,
-    /// KiB that a connection takes at the very least, with TLS and without; once they are measured.
-    pub(crate) idle_limits: [Option<f64>; 2],
+    /// What is known so far of the least that things cost.
+    pub(crate) floors: Floors,
 }
 
 /// Readings at the start of a measurement.
@@ -62,6 +70,8 @@ pub(crate) struct Reading {
     pub(crate) generator_cores: f64,
     /// How long threads of the server and of the generator had work and no core, in parts of the time.
     pub(crate) waited: f64,
+    /// Addresses that connections have come from so far.
+    pub(crate) sources: u32,
 }
 
 impl Reading {
@@ -83,7 +93,7 @@ impl Reading {
         }
         let row = row.number_if("server_cores", self.server_cores(), 2);
         let row = row.number("generator_cores", self.generator_cores, 2).flag("generator_bound", bound);
-        row.number("waited", self.waited, 2)
+        row.number("waited", self.waited, 2).whole("source_addresses", self.sources.into())
     }
 }
 
@@ -95,25 +105,43 @@ impl Bench {
             Some(target) => target.to_string(),
             None => server::describe(&options.server),
         };
-        let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64);
+        let cores = process::processors();
         let build = if cfg!(debug_assertions) { "debug" } else { "release" };
         let machine = Row::new("machine").text("server", &subject).text("build", build).whole("cores", cores);
         let machine = machine.text("processor", &process::processor()).text("kernel", &process::kernel_release());
-        report.add(machine.whole("descriptors", process::descriptor_limit().0));
+        let machine = machine.whole("descriptors", process::descriptor_limit());
+        report.add(machine.whole("ports_per_address", Sources::default().ports.into()));
         report.table("machine");
-        let room = u32::try_from(process::descriptor_limit().0).unwrap_or(u32::MAX).saturating_sub(SPARE_DESCRIPTORS);
+        let room = u32::try_from(process::descriptor_limit()).unwrap_or(u32::MAX).saturating_sub(SPARE_DESCRIPTORS);
         for sessions in options.sessions.iter_mut().chain(&mut options.growth).filter(|sessions| **sessions > room) {
             eprintln!("the descriptor limit leaves room for {room} of {sessions} sessions");
             *sessions = room;
         }
         let population = Population::of(&options);
         let server = Server::new(&options, &population, stop.clone())?;
-        let arithmetic = Arithmetic::measure()?;
-        let row = Row::new("limit").number("sign_us", arithmetic.sign_us, 2);
-        let row = row.number("key_exchange_us", arithmetic.exchange_us, 2);
-        let row = row.number("handshake_arithmetic_us", arithmetic.handshake_us(), 2);
-        report.add(row.number("password_hash_us", arithmetic.hash_us, 2));
-        Ok(Self { swarm: Swarm::new(stop)?, options, server, population, report, arithmetic, idle_limits: [None; 2] })
+        let mut bench = Self {
+            swarm: Swarm::new(stop)?,
+            options,
+            server,
+            population,
+            report,
+            arithmetic: Arithmetic::default(),
+            floors: Floors::default(),
+        };
+        bench.measure_limits()?;
+        Ok(bench)
+    }
+
+    /// Measures the arithmetic anew and forgets what was measured of other limits.
+    pub(crate) fn measure_limits(&mut self) -> Result<(), Box<dyn Error>> {
+        self.floors = Floors::default();
+        self.arithmetic = Arithmetic::measure()?;
+        let Arithmetic { sign_us, verify_us, exchange_us, hash_us } = self.arithmetic;
+        self.report.limit("a signature, P-256", sign_us, "µs");
+        self.report.limit("a signature verified", verify_us, "µs");
+        self.report.limit("a key exchange, X25519", exchange_us, "µs");
+        self.report.limit("a password hashed, PBKDF2", hash_us, "µs");
+        Ok(())
     }
 
     /// What connections of a run have in common; `None` where the server has no port for the dialect.
@@ -198,7 +226,8 @@ impl Bench {
         let own_ns = process::own_cpu_ns().saturating_sub(meter.own_ns);
         let waited_ns = waited_ns(pids).saturating_sub(meter.waited_ns);
         let share = |ns: u64| ns as f64 / SECOND_NS as f64 / seconds;
-        Reading { seconds, server_ns, generator_cores: share(own_ns), waited: share(waited_ns) }
+        let sources = self.swarm.sources().used;
+        Reading { seconds, server_ns, generator_cores: share(own_ns), waited: share(waited_ns), sources }
     }
 
     /// The server's memory; `None` when its pid is unknown.

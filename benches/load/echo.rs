@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
@@ -19,10 +19,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ServerConfig, ServerConnection};
 
-use crate::process;
 use slab::Slab;
 
-use crate::tls;
+use crate::{launch, process, tls};
 
 /// One read of the echo, as large as the server's own.
 const READ_BYTES: usize = 64 * 1024;
@@ -69,7 +68,7 @@ pub(crate) struct Echo {
 impl Echo {
     /// Starts one.
     pub(crate) fn start(kind: Kind) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = launch::this_program();
         command.arg("--echo-server").arg(kind.name());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         process::leave_the_others(child.id());

@@ -45,7 +45,7 @@ fn list(page: &mut String, title: &str, class: &str, items: &[String]) -> Result
 fn table(page: &mut String, rows: &[Row]) -> Result<(), std::fmt::Error> {
     let Some(first) = rows.first() else { return Ok(()) };
     page.write_str("<table><tr>")?;
-    first.cells().try_for_each(|(key, _)| write!(page, "<th>{}</th>", escape(&key.replace('_', " "))))?;
+    first.cells().try_for_each(|(head, _)| write!(page, "<th>{}</th>", escape(&head.replace('_', " "))))?;
     page.write_str("</tr>\n")?;
     for row in rows {
         page.write_str("<tr>")?;

@@ -19,6 +19,7 @@ mod echo;
 mod frames;
 mod histogram;
 mod html;
+mod launch;
 mod limits;
 mod negotiation;
 mod numbers;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Echo(kind)) => finish(echo::serve(kind).map(|()| true)),
+        Ok(Command::Become(wish)) => finish(Err(wish.fulfil())),
         Ok(Command::Picture(file)) => finish(draw(&file)),
         Ok(Command::Run(options)) => finish(run(*options)),
         Ok(Command::WriteAccounts(options, file)) => finish(write_accounts(&options, &file)),
@@ -85,14 +87,16 @@ fn run(options: Options) -> Result<bool, Box<dyn Error>> {
     numbers::self_check()?;
     population::self_check()?;
     scram::self_check()?;
-    process::raise_descriptor_limit();
+    process::raise_descriptor_limit(bench::descriptors_wanted(&options));
     process::take_a_processor();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let mut bench = Bench::new(options, stop)?;
-    scenario::run_all(&mut bench)?;
+    let outcome = scenario::run_all(&mut bench);
+    bench.report.table("limit");
+    outcome?;
     if let Some(path) = &bench.options.report {
         html::write(&bench.report, path)?;
         println!("report: {}", path.display());

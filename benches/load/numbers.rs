@@ -8,11 +8,15 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::LazyLock;
 
 use memchr::memmem;
 
 use crate::report::{Report, Row};
 
+const BODY: &[u8] = b"<body>";
+/// Made once: each message is looked through.
+static ERROR: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("error"));
 const TAIL: &[u8] = b"</body></message>";
 
 /// Everything of a message to `to` up to its numbers.
@@ -41,9 +45,14 @@ pub(crate) struct Mark {
 
 /// Reads a message; `None` when it is no message of ours, as an error that brings one back.
 pub(crate) fn read(frame: &[u8]) -> Option<Mark> {
-    let tag = &frame[..memchr::memchr(b'>', frame)?];
-    let is_error = memmem::find(tag, b"type='error'").is_some() || memmem::find(tag, b"type=\"error\"").is_some();
-    let mut rest = &frame[memmem::find(frame, b"<body>")? + 6..];
+    let (tag, inside) = frame.split_at(memchr::memchr(b'>', frame)? + 1);
+    let has = |what: &[u8]| memmem::find(tag, what).is_some();
+    // Nearly always the word is not there at all, and the body comes first.
+    let is_error = ERROR.find(tag).is_some() && (has(b"type='error'") || has(b"type=\"error\""));
+    let mut rest = match inside.strip_prefix(BODY) {
+        Some(rest) => rest,
+        None => &inside[memmem::find(inside, BODY)? + BODY.len()..],
+    };
     let mut number = || -> Option<u64> {
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (text, others) = rest.split_at(digits);
@@ -129,6 +138,13 @@ pub(crate) fn self_check() -> Result<(), String> {
     write(&mut frame, &head("b@c/d"), mark, 300);
     if frame.len() != 300 || read(&frame) != Some(mark) || read(&frame[..44]).is_some() {
         return Err(format!("numbers: {}", String::from_utf8_lossy(&frame)));
+    }
+    let with = |old: &str, new: &str| read(String::from_utf8_lossy(&frame).replace(old, new).as_bytes());
+    if with("type='chat'", "type='error'").is_some() || with("b@c", "error@c") != Some(mark) {
+        return Err("numbers: an error is no message of ours".to_owned());
+    }
+    if with("<body>", "<thread>t</thread><body>") != Some(mark) {
+        return Err("numbers: the body need not come first".to_owned());
     }
     let (mut stream, mut tally) = (Stream::default(), Tally::default());
     (0..6).for_each(|_| {

@@ -5,17 +5,14 @@
 //! Processor time comes from the scheduler's nanoseconds of each thread, or from the process's ticks
 //! (10 ms, but they remember threads that have ended), whichever is more.
 
-use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// `/proc/PID/stat` counts in units of `USER_HZ`, which Linux fixes at 100 a second.
 const TICK_NS: u64 = 10_000_000;
-/// Set in the environment once the descriptor limit has been raised, so that it is tried once.
-const RAISED: &str = "STONECHAT_LOAD_RAISED";
 
 /// The memory of one or several processes, in KiB.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,10 +70,20 @@ pub(crate) fn leave_the_others(pid: u32) {
     }
 }
 
+/// How many processors there are for server and generator together.
+pub(crate) fn processors() -> u64 {
+    numbers().map_or(1, |numbers| numbers.len() as u64)
+}
+
+/// The processors that whoever started this program may use: it has taken one of them for itself.
+fn numbers() -> Option<Vec<usize>> {
+    let all = sched_getaffinity(Pid::from_raw(i32::try_from(std::os::unix::process::parent_id()).ok()?)).ok()?;
+    Some((0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)).collect())
+}
+
 /// The last processor, and all others.
 fn shares() -> Option<(CpuSet, CpuSet)> {
-    let all = sched_getaffinity(Pid::from_raw(i32::try_from(std::os::unix::process::parent_id()).ok()?)).ok()?;
-    let numbers: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| all.is_set(*number)).collect();
+    let numbers = numbers()?;
     let (last, others) = numbers.split_last().filter(|(_, others)| !others.is_empty())?;
     let set = |numbers: &[usize]| {
         let mut set = CpuSet::new();
@@ -147,26 +154,37 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     state.is_some_and(|state| state != "Z" && state != "X")
 }
 
-/// This process's descriptor limit: (now, at most).
-pub(crate) fn descriptor_limit() -> (u64, u64) {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
-    let mut numbers = line.split_whitespace().map(|word| word.parse().unwrap_or(u64::MAX));
-    (numbers.next().unwrap_or(1024), numbers.next().unwrap_or(1024))
+/// Asks a child to end. One that has ended and was not waited for yet hears nothing.
+pub(crate) fn ask_to_end(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // It fails only where the child is gone.
+    let _gone = pid.map(|pid| kill_process(pid, Signal::TERM));
 }
 
-/// Raises the descriptor limit to what is allowed, by starting this program again through the shell's
-/// `ulimit` (the same process, its arguments kept): raising it from inside would need unsafe code.
-pub(crate) fn raise_descriptor_limit() {
-    let (now, most) = descriptor_limit();
-    if now >= most || env::var_os(RAISED).is_some() {
-        return;
+/// This process's descriptor limit.
+pub(crate) fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raises the descriptor limit as far as it may: to the hard limit, and where that is below `wanted`, which only root can
+/// help, to that.
+pub(crate) fn raise_descriptor_limit(wanted: u64) {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let Some(most) = hard else { return raise_to(None) };
+    let is_raised = most < wanted && setrlimit(Resource::Nofile, both(Some(wanted))).is_ok();
+    if !is_raised {
+        raise_to(Some(most));
     }
-    let Ok(program) = env::current_exe() else { return };
-    let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
-    let mut shell = Command::new("/bin/sh");
-    let error = shell.arg("-c").arg(script).arg(program).args(env::args_os().skip(1)).env(RAISED, "1").exec();
-    eprintln!("the descriptor limit stays at {now}: {error}");
+}
+
+fn raise_to(most: Option<u64>) {
+    if let Err(error) = setrlimit(Resource::Nofile, both(most)) {
+        eprintln!("the descriptor limit stays at {}: {error}", descriptor_limit());
+    }
+}
+
+fn both(limit: Option<u64>) -> Rlimit {
+    Rlimit { current: limit, maximum: limit }
 }
 
 /// How far a process has read a file that it has open; zero when it has not.

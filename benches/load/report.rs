@@ -12,6 +12,10 @@ use crate::histogram::Histogram;
 /// Percentiles are plotted up to 99.99, in so many steps.
 const PERCENTILE_NINES: f64 = 4.0;
 const PERCENTILE_STEPS: u32 = 80;
+/// A table that is wider than this is printed in parts.
+const WIDTH: usize = 170;
+/// Between two columns.
+const GAP: usize = 2;
 
 /// One value of a row.
 #[derive(Clone, Debug)]
@@ -59,11 +63,40 @@ fn quote(text: &str) -> String {
     quoted + "\""
 }
 
+/// How a value stands in the table.
+#[derive(Clone, Debug)]
+enum Shown {
+    /// As in the line.
+    Plain,
+    /// With its limit, in one cell.
+    With(String),
+    /// In another's cell.
+    Not,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    key: &'static str,
+    value: Value,
+    shown: Shown,
+}
+
+impl Field {
+    /// Head and text of its cell, if it has one.
+    fn cell(&self) -> Option<(String, String)> {
+        match &self.shown {
+            Shown::Plain => Some((self.key.to_owned(), self.value.plain())),
+            Shown::With(text) => Some((format!("{}_=_×_limit", self.key), text.clone())),
+            Shown::Not => None,
+        }
+    }
+}
+
 /// One measured row: keys and values, in the order in which they were added.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     scenario: &'static str,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<Field>,
 }
 
 impl Row {
@@ -73,7 +106,28 @@ impl Row {
     }
 
     fn with(mut self, key: &'static str, value: Value) -> Self {
-        self.fields.push((key, value));
+        self.fields.push(Field { key, value, shown: Shown::Plain });
+        self
+    }
+
+    /// A figure, its limit, and how many times the limit it is: three values, and one cell of the table.
+    pub(crate) fn beside(
+        mut self,
+        [key, limit_key, ratio_key]: [&'static str; 3],
+        value: Option<f64>,
+        limit: Option<f64>,
+        digits: usize,
+    ) -> Self {
+        let number = |value: Option<f64>, digits| value.map_or(Value::None, |value| Value::Number(value, digits));
+        let ratio = value.zip(limit).filter(|(_, limit)| *limit > 0.0).map(|(value, limit)| value / limit);
+        let [value, limit, ratio] = [number(value, digits), number(limit, digits), number(ratio, 2)];
+        let text = match limit {
+            Value::None => value.plain(),
+            _ => format!("{} = {} × {}", value.plain(), ratio.plain(), limit.plain()),
+        };
+        self.fields.push(Field { key, value, shown: Shown::With(text) });
+        self.fields.push(Field { key: limit_key, value: limit, shown: Shown::Not });
+        self.fields.push(Field { key: ratio_key, value: ratio, shown: Shown::Not });
         self
     }
 
@@ -115,21 +169,22 @@ impl Row {
     }
 
     fn find(&self, key: &str) -> Option<&Value> {
-        self.fields.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+        self.fields.iter().find(|field| field.key == key).map(|field| &field.value)
     }
 
-    /// Keys and values, as they are printed.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.fields.iter().map(|(key, value)| (*key, value.plain()))
+    /// Heads and texts of its cells in a table.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (String, String)> {
+        self.fields.iter().filter_map(Field::cell)
     }
 
     fn line(&self) -> String {
-        let values = self.fields.iter().map(|(key, value)| format!(" {key}={}", value.plain().replace(' ', "_")));
+        let values =
+            self.fields.iter().map(|field| format!(" {}={}", field.key, field.value.plain().replace(' ', "_")));
         format!("load/{}{}", self.scenario, values.collect::<String>())
     }
 
     fn json(&self) -> String {
-        let values = self.fields.iter().map(|(key, value)| format!(",{}:{}", quote(key), value.json()));
+        let values = self.fields.iter().map(|field| format!(",{}:{}", quote(field.key), field.value.json()));
         format!("{{\"scenario\":{}{}}}", quote(self.scenario), values.collect::<String>())
     }
 }
@@ -224,6 +279,13 @@ impl Report {
         self.plots.costs.extend(us.map(|us| Cost { name: name.to_owned(), us, limit_us }));
     }
 
+    /// Tells what something costs at the least; what takes time with its rate.
+    pub(crate) fn limit(&mut self, what: &str, least: f64, unit: &str) {
+        let per_s = (unit == "µs" && least > 0.0).then(|| 1e6 / least);
+        let row = Row::new("limit").text("what", what).number("least", least, 3).text("unit", unit);
+        self.add(row.number_if("per_s", per_s, 0));
+    }
+
     /// Says how it went; `true` when nothing failed.
     pub(crate) fn conclude(&mut self) -> bool {
         self.failures.iter().for_each(|text| println!("FAILED: {text}"));
@@ -236,11 +298,41 @@ impl Report {
         let (rows, others): (Vec<Row>, Vec<Row>) = self.rows.drain(..).partition(|row| row.scenario == scenario);
         self.rows = others;
         let Some(first) = rows.first() else { return };
-        let heads: Vec<String> = first.fields.iter().map(|(key, _)| (*key).to_owned()).collect();
-        let cells = rows.iter().map(|row| row.fields.iter().map(|(_, value)| value.plain()).collect());
-        println!("\n{}", render(&heads, &cells.collect::<Vec<_>>()));
+        let heads: Vec<String> = first.cells().map(|(head, _)| head).collect();
+        let cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells().map(|(_, text)| text).collect()).collect();
+        let names = first.fields.iter().take_while(|field| !matches!(field.value, Value::Number(..) | Value::None));
+        println!();
+        for columns in blocks(&heads, &cells, names.count()) {
+            let pick = |all: &[String]| columns.iter().filter_map(|at| all.get(*at).cloned()).collect::<Vec<_>>();
+            println!("{}", render(&pick(&heads), &cells.iter().map(|row| pick(row)).collect::<Vec<_>>()));
+        }
         self.tables.push((scenario, rows));
     }
+}
+
+/// The columns of each part of a table that is too wide for one: the first `names`, which say what a row is, and as many
+/// others as there is room for.
+fn blocks(heads: &[String], rows: &[Vec<String>], names: usize) -> Vec<Vec<usize>> {
+    let room = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let words = heads[column].split('_').map(|word| word.chars().count());
+        cells.chain(words).max().unwrap_or(0) + GAP
+    };
+    let names: Vec<usize> = (0..names.min(heads.len())).collect();
+    let named: usize = names.iter().map(|column| room(*column)).sum();
+    let (mut blocks, mut taken) = (vec![names.clone()], named);
+    for column in names.len()..heads.len() {
+        let needed = room(column);
+        if taken + needed > WIDTH && taken > named {
+            blocks.push(names.clone());
+            taken = named;
+        }
+        taken += needed;
+        if let Some(block) = blocks.last_mut() {
+            block.push(column);
+        }
+    }
+    blocks
 }
 
 /// Columns under their heads; a head is broken at its underscores so that the columns stay narrow.
@@ -253,7 +345,7 @@ fn render(heads: &[String], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("  {cell:>width$}"));
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{:GAP$}{cell:>width$}", ""));
         format!("{}\n", padded.collect::<String>().trim_end())
     };
     let height = heads.iter().map(Vec::len).max().unwrap_or(0);

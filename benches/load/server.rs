@@ -8,13 +8,14 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::args::Options;
 use crate::clock::{Clock, SECOND_NS, pause};
+use crate::launch;
 use crate::plan::Dialect;
 use crate::population::Population;
 use crate::process;
@@ -66,10 +67,12 @@ impl Server {
             pids.iter().for_each(|pid| process::leave_the_others(*pid));
             return Ok(Self { target, direct_target, pids, own: None, domain, stop });
         }
+        // It is started in another folder than this program.
+        let binary = fs::canonicalize(&options.server)
+            .map_err(|error| io::Error::other(format!("{}: {error}", options.server.display())))?;
         let folder = std::env::temp_dir().join(format!("stonechat-load-{}", std::process::id()));
         fs::create_dir(&folder)?;
-        // It is started in another folder than this program.
-        let own = Own { binary: fs::canonicalize(&options.server)?, folder, child: None };
+        let own = Own { binary, folder, child: None };
         let (target, direct) = (free_address()?, free_address()?);
         let (direct_target, domain) = (Some(direct), options.domain.clone());
         let mut server = Self { target, direct_target, pids: Vec::new(), own: Some(own), domain, stop };
@@ -161,16 +164,13 @@ impl Own {
         self.folder.join("server.log")
     }
 
-    /// Starts it through a shell, which becomes it: the shell can set the descriptor limit.
     fn start(&mut self, descriptors: Option<u64>) -> io::Result<u32> {
-        let limit = descriptors.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(format!("{limit}exec \"$0\" \"$@\"")).arg(&self.binary);
-        shell.arg("--config").arg(self.config()).current_dir(&self.folder).stdin(Stdio::null());
+        let mut command = launch::command(&self.binary, descriptors);
+        command.arg("--config").arg(self.config()).current_dir(&self.folder).stdin(Stdio::null());
         // What somebody wants to see of their own server would slow this one down.
-        shell.env_remove("RUST_LOG");
+        command.env_remove("RUST_LOG");
         let log = File::options().create(true).append(true).open(self.log())?;
-        let child = shell.stdout(log.try_clone()?).stderr(log).spawn()?;
+        let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         let pid = child.id();
         process::leave_the_others(pid);
         self.child = Some(child);
@@ -193,7 +193,7 @@ impl Own {
     }
 
     fn import(&self, file: &Path, stop: &AtomicBool) -> io::Result<()> {
-        let mut command = Command::new(&self.binary);
+        let mut command = launch::command(&self.binary, None);
         command.arg("--config").arg(self.config()).arg("import").arg(file).current_dir(&self.folder);
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
@@ -202,7 +202,10 @@ impl Own {
         let whole = fs::metadata(file)?.len() / 1024;
         loop {
             if let Some(status) = child.try_wait()? {
-                let told = || io::Error::other(format!("the import failed: {}", self.end_of_log()));
+                // Ctrl-C on a terminal ends it too.
+                let is_interrupted = stop.load(Ordering::Relaxed);
+                let why = || if is_interrupted { "interrupted" } else { "the import failed" };
+                let told = || io::Error::other(format!("{}: {}", why(), self.end_of_log()));
                 return if status.success() { Ok(()) } else { Err(told()) };
             }
             let why = if stop.load(Ordering::Relaxed) { Some("interrupted") } else { None };
@@ -222,9 +225,7 @@ impl Own {
         let Some(mut child) = self.child.take() else { return };
         let clock = Clock::start();
         if matches!(child.try_wait(), Ok(None)) {
-            let kill = format!("kill -TERM {}", child.id());
-            // If there is no shell, it is not asked politely.
-            let _ = Command::new("/bin/sh").arg("-c").arg(kill).stderr(Stdio::null()).status();
+            process::ask_to_end(child.id());
         }
         while matches!(child.try_wait(), Ok(None)) && clock.ns() < START_STOP_NS {
             pause(10);

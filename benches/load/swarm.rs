@@ -159,6 +159,11 @@ impl Swarm {
         self.clock.ns()
     }
 
+    /// Where its connections come from.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Begins a connection as `account`, under a resource of its own.
     pub(crate) fn spawn(&mut self, plan: &Arc<Plan>, account: u32, tag: u32) -> io::Result<usize> {
         self.serial += 1;

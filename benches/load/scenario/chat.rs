@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Outcome;
+use super::floor::Cost;
 use crate::bench::{Bench, Reading};
 use crate::crowd::Member;
 use crate::echo::{Echo, Kind};
@@ -28,14 +29,6 @@ pub(super) struct Shape {
     pub(super) pairs: u32,
     pub(super) window: u32,
     pub(super) size: usize,
-}
-
-/// What a message cost in one shape: processor microseconds and latencies.
-#[derive(Clone, Copy, Debug)]
-struct Cost {
-    cpu_us: f64,
-    p50_us: f64,
-    p99_us: f64,
 }
 
 /// What the least costs: the echo, and the relay where there is TLS.
@@ -69,7 +62,8 @@ pub(super) fn run_shapes(bench: &mut Bench, shapes: &[Shape]) -> Outcome<()> {
                 continue;
             }
             let mut before = limit(bench, secure, shape)?;
-            for dialect in dialects {
+            let last = dialects.len() - 1;
+            for (place, dialect) in dialects.into_iter().enumerate() {
                 let mechanism = bench.usual_mechanism(dialect);
                 let Some(plan) = bench.plan(dialect, mechanism, Goal::Bound).map(Arc::new) else {
                     bench.report.skip("chat", dialect.name(), "no port was given for it");
@@ -77,7 +71,9 @@ pub(super) fn run_shapes(bench: &mut Bench, shapes: &[Shape]) -> Outcome<()> {
                 };
                 let pids = bench.server.pids().to_vec();
                 let Some(seen) = measure(bench, &plan, &pids, shape)? else { continue };
-                let behind = limit(bench, secure, shape)?;
+                // A quick run has no time for more than one before and one behind all of them.
+                let is_between = bench.options.quick && place < last;
+                let behind = if is_between { before } else { limit(bench, secure, shape)? };
                 let between = before.zip(behind).map(|(before, behind)| before.middle(&behind));
                 report(bench, dialect, seen, between);
                 before = behind;
@@ -105,16 +101,6 @@ fn shapes(bench: &Bench) -> Vec<Shape> {
     shapes
 }
 
-impl Cost {
-    fn middle(&self, other: &Self) -> Self {
-        Self {
-            cpu_us: (self.cpu_us + other.cpu_us) / 2.0,
-            p50_us: (self.p50_us + other.p50_us) / 2.0,
-            p99_us: (self.p99_us + other.p99_us) / 2.0,
-        }
-    }
-}
-
 impl Limit {
     fn middle(&self, other: &Self) -> Self {
         let relays = self.relay_cpu_us.zip(other.relay_cpu_us);
@@ -135,11 +121,22 @@ fn limit(bench: &mut Bench, secure: bool, shape: Shape) -> Outcome<Option<Limit>
 
 /// One shape through a server that is no XMPP server.
 fn bare(bench: &mut Bench, dialect: Dialect, kind: Kind, shape: Shape) -> Outcome<Option<Cost>> {
+    let seen = seen_through(bench, dialect, kind, shape)?;
+    Ok(seen.and_then(|seen| report(bench, dialect, seen, None)))
+}
+
+/// The same, which is no row of its own.
+pub(super) fn through(bench: &mut Bench, dialect: Dialect, kind: Kind, shape: Shape) -> Outcome<Option<Cost>> {
+    let Some(mut seen) = seen_through(bench, dialect, kind, shape)? else { return Ok(None) };
+    seen.judge(bench, &format!("{} {shape:?}", dialect.name()));
+    Ok(seen.cost())
+}
+
+fn seen_through(bench: &mut Bench, dialect: Dialect, kind: Kind, shape: Shape) -> Outcome<Option<Seen>> {
     let echo = Echo::start(kind)?;
     let plan = bench.plan_for(echo.address, dialect, bench.usual_mechanism(dialect), Goal::Bound);
     let Some(plan) = plan.map(Arc::new) else { return Ok(None) };
-    let seen = measure(bench, &plan, &[echo.pid()], shape)?;
-    Ok(seen.and_then(|seen| report(bench, dialect, seen, None)))
+    measure(bench, &plan, &[echo.pid()], shape)
 }
 
 /// What a run left behind.
@@ -186,6 +183,18 @@ pub(super) fn cpu_us(bench: &mut Bench, members: &[Member], shape: Shape) -> Out
 }
 
 impl Seen {
+    /// What a message cost; `None` where nothing arrived or the server's pid is unknown.
+    fn cost(&self) -> Option<Cost> {
+        let (times, reading) = (&self.chat.talk.latencies, &self.reading);
+        Some(Cost {
+            cpu_us: reading.server_us_per(times.total())?,
+            p50_us: times.percentile_us(0.5),
+            p99_us: times.percentile_us(0.99),
+            p999_us: times.percentile_us(0.999),
+            per_s: times.total() as f64 / reading.seconds,
+        })
+    }
+
     /// Fails the run when something was lost or somebody left; gives the counts.
     fn judge(&mut self, bench: &mut Bench, what: &str) -> Tally {
         let tally = self.chat.talk.conclude();
@@ -202,32 +211,27 @@ fn report(bench: &mut Bench, dialect: Dialect, mut seen: Seen, limit: Option<Lim
     let (name, shape) = (dialect.name(), seen.chat.shape);
     let tally = seen.judge(bench, &format!("chat {name} {shape:?}"));
     let (times, reading) = (&seen.chat.talk.latencies, &seen.reading);
-    let cpu_us = reading.server_us_per(times.total());
-    let (p50_us, p99_us) = (times.percentile_us(0.5), times.percentile_us(0.99));
+    let (cost, cpu_us) = (seen.cost(), reading.server_us_per(times.total()));
     let (echo, relay_us) = (limit.map(|limit| limit.echo), limit.and_then(|limit| limit.relay_cpu_us));
+    let time = |share| Some(times.percentile_us(share));
+    let per_s = Some(times.total() as f64 / reading.seconds);
     let row = Row::new("chat")
         .text("dialect", name)
         .whole("pairs", shape.pairs.into())
         .whole("window", shape.window.into())
         .whole("size", shape.size as u64)
-        .number("messages_per_s", times.total() as f64 / reading.seconds, 0)
-        .number("p50_us", p50_us, 1)
-        .number("p99_us", p99_us, 1)
-        .number("p999_us", times.percentile_us(0.999), 1)
-        .number_if("cpu_us_per_message", cpu_us, 2)
-        .number_if("limit_cpu_us", echo.map(|echo| echo.cpu_us), 2)
-        .number_if("cpu_to_limit", echo.and_then(|echo| Some(cpu_us? / echo.cpu_us)), 2)
-        .number_if("relay_cpu_us", relay_us, 2)
-        .number_if("limit_p50_us", echo.map(|echo| echo.p50_us), 1)
-        .number_if("p50_to_limit", echo.map(|echo| p50_us / echo.p50_us), 2)
-        .number_if("limit_p99_us", echo.map(|echo| echo.p99_us), 1)
-        .number_if("p99_to_limit", echo.map(|echo| p99_us / echo.p99_us), 2);
+        .beside(["messages_per_s", "limit_per_s", "per_s_to_limit"], per_s, echo.map(|echo| echo.per_s), 0)
+        .beside(["p50_us", "limit_p50_us", "p50_to_limit"], time(0.5), echo.map(|echo| echo.p50_us), 1)
+        .beside(["p99_us", "limit_p99_us", "p99_to_limit"], time(0.99), echo.map(|echo| echo.p99_us), 1)
+        .beside(["p999_us", "limit_p999_us", "p999_to_limit"], time(0.999), echo.map(|echo| echo.p999_us), 1)
+        .beside(["cpu_us_per_message", "limit_cpu_us", "cpu_to_limit"], cpu_us, echo.map(|echo| echo.cpu_us), 2)
+        .number_if("relay_cpu_us", relay_us, 2);
     let label = format!("chat {name} {}×{}", shape.pairs, shape.window);
     bench.report.latencies(&label, times);
     bench.report.throughput(&label, &seen.chat.talk.slices, SLICE_NS);
     bench.report.cost(&label, cpu_us, echo.map(|echo| echo.cpu_us));
     bench.report.add(reading.add_to(tally.add_to(row)));
-    Some(Cost { cpu_us: cpu_us?, p50_us, p99_us })
+    cost
 }
 
 struct Chat {

@@ -43,7 +43,7 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<Option<bool>> {
         }
     };
     let mut flood = Flood::begin(bench, &plan)?;
-    let watch_ms = if bench.options.quick { WATCH_MS / 3 } else { WATCH_MS };
+    let watch_ms = if bench.options.quick { WATCH_MS / 6 } else { WATCH_MS };
     let deadline_ns = bench.deadline_ms(watch_ms);
     bench.swarm.run(&mut flood, deadline_ns)?;
     let meter = bench.meter(&pids);

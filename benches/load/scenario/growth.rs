@@ -17,6 +17,9 @@ use crate::server::Setup;
 /// Who talks among the idle.
 const SHAPE: Shape = Shape { pairs: 50, window: 10, size: 300 };
 
+/// Until those who talked are forgotten.
+const CUT_MS: u64 = 250;
+
 /// What things cost among so many sessions.
 #[derive(Clone, Copy, Debug)]
 struct Point {
@@ -80,7 +83,7 @@ fn reach(
     let Some(pairs) = bench.raise("growth", users, count..count + 2 * SHAPE.pairs)? else { return Ok(None) };
     let message_us = chat::cpu_us(bench, &pairs, SHAPE)?;
     pairs.iter().for_each(|member| bench.swarm.cut(member.id));
-    bench.rest(idle::settle_ms(bench))?;
+    bench.rest(CUT_MS)?;
     let presence_us = presence::cpu_us(bench, members, circle, count)?;
     Ok(Some(Point { sessions: count, session_kib, message_us, presence_us }))
 }
@@ -97,9 +100,7 @@ fn report(bench: &mut Bench, dialect: Dialect, [few, many]: [Point; 2]) {
             .text("what", what)
             .whole("few", few.sessions.into())
             .whole("many", many.sessions.into())
-            .number_if("at_few", at_few, 3)
-            .number_if("at_many", at_many, 3)
-            .number_if("growth", at_few.zip(at_many).map(|(few, many)| many / few), 3);
+            .beside(["at_many", "at_few", "growth"], at_many, at_few, 3);
         bench.report.add(row);
     }
 }

@@ -9,9 +9,11 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use super::Outcome;
-use super::chat::DRAIN_S;
+use super::chat::{DRAIN_S, Shape};
+use super::floor::{self, Cost};
 use crate::bench::{Bench, Reading};
 use crate::clock::{MS_NS, SECOND_NS};
+use crate::echo::Kind;
 use crate::histogram::Histogram;
 use crate::numbers::{self, Mark, Stream, Tally};
 use crate::plan::Plan;
@@ -42,6 +44,8 @@ const COMING_MAX: u32 = 100;
 /// Tries to find somebody fit for something; who is not found now is found in the next step.
 const TRIES: u32 = 20;
 const MESSAGE_BYTES: usize = 300;
+/// The echo's load that latency stands beside: hardly any, as each of them has.
+const QUIET: Shape = Shape { pairs: 1, window: 1, size: MESSAGE_BYTES };
 
 /// Each dialect, on a server started anew.
 pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
@@ -78,26 +82,39 @@ fn measure(bench: &mut Bench, plan: Arc<Plan>, circle: &Circle) -> Outcome<()> {
         bench.report.skip("mixed", name, lacks);
         return Ok(());
     }
-    report(bench, &mut town, noon, &reading);
-    Ok(())
+    bench.swarm.cut_all();
+    report(bench, &mut town, noon, &reading)
 }
 
-fn report(bench: &mut Bench, town: &mut Town, (memory, online): (Option<Memory>, u32), reading: &Reading) {
+/// Latency stands beside that of an echo which has nothing else to do; processor time beside the arithmetic of the
+/// handshakes and the writing of what was delivered; memory beside that of an echo with as many connections.
+fn report(
+    bench: &mut Bench,
+    town: &mut Town,
+    (memory, online): (Option<Memory>, u32),
+    reading: &Reading,
+) -> Outcome<()> {
     let name = town.plan.dialect.name();
     town.tally.lost = town.streams.values().map(Stream::outstanding).sum();
     let longest_us = bench.server.control().and_then(|control| status::counter(&control, "tick_longest_us"));
+    let limits = Least::of(bench, town, online)?;
+    let (echo, cpu_s) = (limits.echo, reading.server_ns.map(|ns| ns / SECOND_NS as f64));
+    let noon_mib = memory.map(|memory| memory.rss_kib as f64 / 1024.0);
+    let time = |share| Some(town.messages.percentile_us(share));
     let row = Row::new("mixed")
         .text("dialect", name)
         .whole("people", town.people.len() as u64)
         .whole("online_at_noon", online.into())
-        .number_if("rss_at_noon_mib", memory.map(|memory| memory.rss_kib as f64 / 1024.0), 1)
+        .beside(["rss_at_noon_mib", "limit_mib", "rss_to_limit"], noon_mib, limits.noon_mib, 1)
         .whole("logins", town.logins.total())
         .whole("lost_connections", town.losses)
         .whole("messages", town.messages.total())
         .whole("broadcasts", town.broadcasts)
-        .number("p50_us", town.messages.percentile_us(0.5), 1)
-        .number("p99_us", town.messages.percentile_us(0.99), 1)
-        .number("p999_us", town.messages.percentile_us(0.999), 1)
+        .whole("presences", town.presences)
+        .beside(["cpu_s", "limit_cpu_s", "cpu_to_limit"], cpu_s, Some(limits.cpu_s), 3)
+        .beside(["p50_us", "limit_p50_us", "p50_to_limit"], time(0.5), echo.map(|echo| echo.p50_us), 1)
+        .beside(["p99_us", "limit_p99_us", "p99_to_limit"], time(0.99), echo.map(|echo| echo.p99_us), 1)
+        .beside(["p999_us", "limit_p999_us", "p999_to_limit"], time(0.999), echo.map(|echo| echo.p999_us), 1)
         .number("login_p99_ms", town.logins.percentile_us(0.99) / 1000.0, 2)
         .number_if("tick_longest_ms", longest_us.map(|us| us as f64 / 1000.0), 2)
         .whole("failed", town.failures.len() as u64);
@@ -106,6 +123,32 @@ fn report(bench: &mut Bench, town: &mut Town, (memory, online): (Option<Memory>,
     town.tally.judge(&mut bench.report, &format!("mixed {name}"));
     if let Some(first) = town.failures.first() {
         bench.report.fail(format!("mixed {name}: {} failures: {first}", town.failures.len()));
+    }
+    Ok(())
+}
+
+/// What the day would cost at the least.
+struct Least {
+    echo: Option<Cost>,
+    cpu_s: f64,
+    noon_mib: Option<f64>,
+}
+
+impl Least {
+    fn of(bench: &mut Bench, town: &Town, online: u32) -> Outcome<Self> {
+        let secure = town.plan.dialect.is_secure();
+        let echo = floor::message(bench, secure, QUIET)?;
+        let held = floor::held(bench, if secure { Kind::Tls } else { Kind::Slab })?;
+        let handshake_us = if secure { bench.arithmetic.handshake_us(false, false) } else { 0.0 };
+        let presence_bytes = town.presence_bytes / town.presences.max(1);
+        let presence_us = floor::write_us(bench, secure, presence_bytes as usize)?;
+        let message_us = floor::write_us(bench, secure, MESSAGE_BYTES)?;
+        let of_each = |count: u64, us: f64| count as f64 * us / 1e6;
+        let cpu_s = of_each(town.logins.total(), handshake_us)
+            + of_each(town.presences, presence_us)
+            + of_each(town.messages.total(), message_us);
+        let noon_mib = held.map(|held| held.empty_mib + held.rss_kib * f64::from(online) / 1024.0);
+        Ok(Self { echo, cpu_s, noon_mib })
     }
 }
 
@@ -148,6 +191,9 @@ struct Town {
     messages: Histogram,
     logins: Histogram,
     broadcasts: u64,
+    /// Presence that somebody was sent.
+    presences: u64,
+    presence_bytes: u64,
     losses: u64,
     tally: Tally,
     failures: Vec<String>,
@@ -175,6 +221,8 @@ impl Town {
             messages: Histogram::default(),
             logins: Histogram::default(),
             broadcasts: 0,
+            presences: 0,
+            presence_bytes: 0,
             losses: 0,
             tally: Tally::default(),
             failures: Vec::new(),
@@ -335,6 +383,10 @@ impl Driver for Town {
                 swarm.send(id, b"<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>");
             }
             Event::Frame(frame) if frame.starts_with(b"<message") => self.message(swarm, frame),
+            Event::Frame(frame) if frame.starts_with(b"<presence") => {
+                self.presences += 1;
+                self.presence_bytes += frame.len() as u64;
+            }
             Event::Frame(_) => {}
             Event::Ended(end) => self.ended(tag, end),
         }

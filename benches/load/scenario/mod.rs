@@ -3,6 +3,7 @@
 mod budgets;
 mod chat;
 mod exhaust;
+pub(crate) mod floor;
 mod growth;
 mod idle;
 mod mixed;

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::Outcome;
+use super::chat::Shape;
+use super::{Outcome, floor};
 use crate::bench::{Bench, Reading};
 use crate::crowd::Member;
 use crate::numbers::{self, Mark, Stream, Tally};
@@ -57,28 +58,36 @@ fn measure(bench: &mut Bench, dialect: Dialect) -> Outcome<()> {
     let meter = bench.meter(&pids);
     bench.swarm.run(&mut post, deadline_ns)?;
     let replay = bench.read(&meter, &pids);
-    report(bench, dialect, &mut post, &keeping, &replay);
     bench.dismiss("offline", &senders)?;
-    Ok(())
+    report(bench, dialect, &mut post, &keeping, &replay)
 }
 
-fn report(bench: &mut Bench, dialect: Dialect, post: &mut Post, keeping: &Reading, replay: &Reading) {
+/// Keeping stands beside an echo of the same messages, which writes them to a socket and not to a disk; the replay beside
+/// the writing of what was replayed.
+fn report(bench: &mut Bench, dialect: Dialect, post: &mut Post, keeping: &Reading, replay: &Reading) -> Outcome<()> {
     let (name, count) = (dialect.name(), u64::from(PAIRS) * MESSAGES_EACH);
+    let shape = Shape { pairs: PAIRS, window: MESSAGES_EACH as u32, size: MESSAGE_BYTES };
+    let echo = floor::message(bench, dialect.is_secure(), shape)?;
+    let size = post.bytes / post.tally.arrived.max(1);
+    let write_us = floor::write_us(bench, dialect.is_secure(), size as usize)?;
+    let (kept_us, replayed_us) = (keeping.server_us_per(count), replay.server_us_per(post.tally.arrived));
+    let (kept_per_s, replayed_per_s) = (count as f64 / keeping.seconds, post.tally.arrived as f64 / replay.seconds);
     post.tally.lost = post.streams.iter().map(Stream::outstanding).sum();
     let row = Row::new("offline")
         .text("dialect", name)
         .whole("messages", count)
-        .number("kept_per_s", count as f64 / keeping.seconds, 0)
-        .number_if("cpu_us_per_kept", keeping.server_us_per(count), 2)
-        .number("replayed_per_s", post.tally.arrived as f64 / replay.seconds, 0)
-        .number_if("cpu_us_per_replayed", replay.server_us_per(post.tally.arrived), 2);
-    bench.report.cost(&format!("offline {name}, kept"), keeping.server_us_per(count), None);
-    bench.report.cost(&format!("offline {name}, replayed"), replay.server_us_per(post.tally.arrived), None);
+        .beside(["kept_per_s", "limit_per_s", "kept_per_s_to_limit"], Some(kept_per_s), echo.map(|echo| echo.per_s), 0)
+        .beside(["cpu_us_per_kept", "limit_kept_us", "kept_to_limit"], kept_us, echo.map(|echo| echo.cpu_us), 2)
+        .number("replayed_per_s", replayed_per_s, 0)
+        .beside(["cpu_us_per_replayed", "limit_replayed_us", "replayed_to_limit"], replayed_us, Some(write_us), 2);
+    bench.report.cost(&format!("offline {name}, kept"), kept_us, echo.map(|echo| echo.cpu_us));
+    bench.report.cost(&format!("offline {name}, replayed"), replayed_us, Some(write_us));
     bench.report.add(replay.add_to(post.tally.add_to(row)));
     post.tally.judge(&mut bench.report, &format!("offline {name}"));
     if post.ended > 0 {
         bench.report.fail(format!("offline {name}: {} sessions ended", post.ended));
     }
+    Ok(())
 }
 
 /// All senders and receivers, one pair a stream.
@@ -91,6 +100,8 @@ struct Post {
     /// Answers that say that a sender's messages were taken.
     taken: usize,
     tally: Tally,
+    /// Of all that arrived.
+    bytes: u64,
     ended: u32,
     has_sent: bool,
     has_asked: bool,
@@ -105,6 +116,7 @@ impl Post {
             readers: Vec::new(),
             taken: 0,
             tally: Tally::default(),
+            bytes: 0,
             ended: 0,
             has_sent: false,
             has_asked: false,
@@ -126,6 +138,7 @@ impl Post {
     }
 
     fn arrived(&mut self, frame: &[u8]) {
+        self.bytes += frame.len() as u64;
         let mark = numbers::read(frame);
         match mark.and_then(|mark| Some((self.streams.get_mut(mark.stream as usize)?, mark.number))) {
             Some((stream, number)) => stream.arrived(number, &mut self.tally),

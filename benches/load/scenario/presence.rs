@@ -1,19 +1,18 @@
 //! Presence: sessions whose contacts are online broadcast it, and every contact must hear of it.
 //!
 //! A session broadcasts again when all its contacts have had the last one. CPU is told for each stanza that the
-//! server delivered, beside the writing of one TLS record of that size in the same run: the least that a
-//! delivery can cost.
+//! server delivered, beside the writing of one TLS record of that size in the same run (or of the bare bytes, where there is
+//! no TLS): the least that a delivery can cost.
 
 use std::io::Write;
 use std::sync::Arc;
 
-use super::Outcome;
 use super::chat::DRAIN_S;
+use super::{Outcome, floor};
 use crate::bench::{Bench, Reading};
 use crate::crowd::Member;
 use crate::frames::between;
 use crate::histogram::Histogram;
-use crate::limits;
 use crate::plan::Plan;
 use crate::population::Circle;
 use crate::report::Row;
@@ -118,7 +117,7 @@ fn report(bench: &mut Bench, plan: &Plan, circle: &Circle, seen: &Seen) -> Outco
     let name = plan.dialect.name();
     let Seen { crowd, broadcasts, delivered, bytes, reading } = seen;
     let size = (bytes / delivered.max(&1)) as usize;
-    let limit_us = if plan.dialect.is_secure() { Some(limits::tls_write_us(size.max(1))?) } else { None };
+    let limit_us = Some(floor::write_us(bench, plan.dialect.is_secure(), size)?);
     let cpu_us = reading.server_us_per(*delivered);
     let row = Row::new("presence")
         .text("dialect", name)
@@ -129,9 +128,7 @@ fn report(bench: &mut Bench, plan: &Plan, circle: &Circle, seen: &Seen) -> Outco
         .whole("size", size as u64)
         .number("p50_us", crowd.times.percentile_us(0.5), 1)
         .number("p99_us", crowd.times.percentile_us(0.99), 1)
-        .number_if("cpu_us_per_delivered", cpu_us, 2)
-        .number_if("limit_cpu_us", limit_us, 2)
-        .number_if("cpu_to_limit", limit_us.and_then(|limit| Some(cpu_us? / limit)), 2)
+        .beside(["cpu_us_per_delivered", "limit_cpu_us", "cpu_to_limit"], cpu_us, limit_us, 2)
         .whole("lost", seen.lost())
         .whole("doubled", crowd.unexpected);
     let label = format!("presence {name}, {} contacts", circle.contacts);

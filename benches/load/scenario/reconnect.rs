@@ -93,20 +93,23 @@ fn report(
 ) {
     let (name, count, tally) = (dialect.name(), u64::from(storm.count), storm.talk.conclude());
     let ms = |reading: &Reading| reading.server_us_per(count).map(|us| us / 1000.0);
+    let limit_s = ms(first).map(|ms| ms * count as f64 / 1000.0);
+    let share = |times: &Histogram, share| Some(times.percentile_us(share) / 1000.0);
     let row = Row::new("reconnect")
         .text("dialect", name)
         .whole("sessions", count)
         .whole("back", storm.back.into())
-        .number("seconds", seconds, 2)
+        .beside(["seconds", "limit_seconds", "seconds_to_limit"], Some(seconds), limit_s, 2)
         .number("back_per_s", f64::from(storm.back) / seconds, 0)
-        .number_if("cpu_ms_each", ms(reading), 3)
-        .number_if("first_login_cpu_ms", ms(first), 3)
-        .number_if("cpu_to_first", ms(reading).zip(ms(first)).map(|(storm, first)| storm / first), 2)
+        .beside(["cpu_ms_each", "first_login_cpu_ms", "cpu_to_first"], ms(reading), ms(first), 3)
         .number("login_p99_ms", storm.logins.percentile_us(0.99) / 1000.0, 1)
-        .number("calm_p50_ms", calm.percentile_us(0.5) / 1000.0, 3)
-        .number("calm_p99_ms", calm.percentile_us(0.99) / 1000.0, 3)
-        .number("storm_p50_ms", during.percentile_us(0.5) / 1000.0, 3)
-        .number("storm_p99_ms", during.percentile_us(0.99) / 1000.0, 3);
+        .beside(["storm_p50_ms", "calm_p50_ms", "p50_to_calm"], share(during, 0.5), share(calm, 0.5), 3)
+        .beside(["storm_p99_ms", "calm_p99_ms", "p99_to_calm"], share(during, 0.99), share(calm, 0.99), 3);
+    bench.report.cost(
+        &format!("reconnect {name}, a login"),
+        ms(reading).map(|ms| ms * 1000.0),
+        ms(first).map(|ms| ms * 1000.0),
+    );
     bench.report.latencies(&format!("reconnect {name}, the untouched before"), calm);
     bench.report.latencies(&format!("reconnect {name}, the untouched meanwhile"), during);
     bench.report.add(reading.add_to(tally.add_to(row)));

@@ -1,10 +1,12 @@
 //! Rosters, fetched over and over: whole, and with the version of the one that the client has (RFC 6121 §2.6).
+//!
+//! The limit is a rustls echo of the answer's size among as many connections.
 
 use std::sync::Arc;
 
-use super::Outcome;
-use super::chat::DRAIN_S;
-use crate::bench::Bench;
+use super::chat::{DRAIN_S, Shape};
+use super::{Outcome, floor};
+use crate::bench::{Bench, Reading};
 use crate::frames::{between, has};
 use crate::histogram::Histogram;
 use crate::plan::{Dialect, Plan};
@@ -39,6 +41,7 @@ fn measure(bench: &mut Bench, dialect: Dialect, plan: Arc<Plan>, circle: &Circle
     let Some(members) = bench.raise("roster", &plan, 0..SESSIONS.min(circle.count))? else { return Ok(()) };
     let ids: Vec<usize> = members.iter().map(|member| member.id).collect();
     let mut versions = vec![None; ids.len()];
+    let mut seen = Vec::new();
     for versioned in [false, true] {
         if versioned && versions.iter().any(Option::is_none) {
             bench.report.skip("roster", dialect.name(), "the server gives its rosters no version");
@@ -56,27 +59,46 @@ fn measure(bench: &mut Bench, dialect: Dialect, plan: Arc<Plan>, circle: &Circle
         fetch.is_draining = true;
         let (count, deadline_ns) = (fetch.times.total(), bench.deadline_ns(DRAIN_S));
         bench.swarm.run(&mut fetch, deadline_ns)?;
-        let row = Row::new("roster")
-            .text("dialect", dialect.name())
-            .whole("contacts", circle.contacts.into())
-            .flag("versioned", versioned)
-            .number("fetches_per_s", count as f64 / reading.seconds, 0)
-            .whole("bytes", fetch.bytes as u64)
-            .number("p50_us", fetch.times.percentile_us(0.5), 1)
-            .number("p99_us", fetch.times.percentile_us(0.99), 1)
-            .number_if("cpu_us_per_fetch", reading.server_us_per(count), 2)
-            .whole("wrong", fetch.wrong);
-        let kind = if versioned { "unchanged" } else { "whole" };
-        let label = format!("roster {}, {} contacts, {kind}", dialect.name(), circle.contacts);
-        bench.report.cost(&label, reading.server_us_per(count), None);
-        bench.report.add(reading.add_to(row));
-        if fetch.wrong + u64::from(fetch.ended) + fetch.under_way as u64 > 0 {
-            let (wrong, ended, open) = (fetch.wrong, fetch.ended, fetch.under_way);
-            bench.report.fail(format!("{label}: {wrong} wrong, {ended} sessions ended, {open} without an answer"));
-        }
-        versions = fetch.seen;
+        versions = fetch.seen.clone();
+        seen.push(Seen { versioned, fetch, count, reading });
     }
     bench.dismiss("roster", &members)?;
+    seen.iter().try_for_each(|seen| report(bench, dialect, circle, seen))
+}
+
+/// What a run left behind: how many were fetched in the measured time.
+struct Seen {
+    versioned: bool,
+    fetch: Fetch,
+    count: u64,
+    reading: Reading,
+}
+
+fn report(bench: &mut Bench, dialect: Dialect, circle: &Circle, seen: &Seen) -> Outcome<()> {
+    let Seen { versioned, fetch, count, reading } = seen;
+    let shape = Shape { pairs: fetch.ids.len() as u32, window: 1, size: fetch.bytes };
+    let echo = floor::message(bench, dialect.is_secure(), shape)?;
+    let cpu_us = reading.server_us_per(*count);
+    let (per_s, time) = (Some(*count as f64 / reading.seconds), |share| Some(fetch.times.percentile_us(share)));
+    let row = Row::new("roster")
+        .text("dialect", dialect.name())
+        .whole("contacts", circle.contacts.into())
+        .flag("versioned", *versioned)
+        .whole("bytes", fetch.bytes as u64)
+        .beside(["fetches_per_s", "limit_per_s", "per_s_to_limit"], per_s, echo.map(|echo| echo.per_s), 0)
+        .beside(["p50_us", "limit_p50_us", "p50_to_limit"], time(0.5), echo.map(|echo| echo.p50_us), 1)
+        .beside(["p99_us", "limit_p99_us", "p99_to_limit"], time(0.99), echo.map(|echo| echo.p99_us), 1)
+        .beside(["cpu_us_per_fetch", "limit_cpu_us", "cpu_to_limit"], cpu_us, echo.map(|echo| echo.cpu_us), 2)
+        .whole("wrong", fetch.wrong);
+    let kind = if *versioned { "unchanged" } else { "whole" };
+    let label = format!("roster {}, {} contacts, {kind}", dialect.name(), circle.contacts);
+    bench.report.latencies(&label, &fetch.times);
+    bench.report.cost(&label, cpu_us, echo.map(|echo| echo.cpu_us));
+    bench.report.add(reading.add_to(row));
+    if fetch.wrong + u64::from(fetch.ended) + fetch.under_way as u64 > 0 {
+        let (wrong, ended, open) = (fetch.wrong, fetch.ended, fetch.under_way);
+        bench.report.fail(format!("{label}: {wrong} wrong, {ended} sessions ended, {open} without an answer"));
+    }
     Ok(())
 }
 

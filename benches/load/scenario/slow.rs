@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Outcome;
-use super::chat::DRAIN_S;
+use super::chat::{DRAIN_S, Shape};
+use super::{Outcome, floor};
 use crate::bench::{Bench, Reading};
 use crate::clock::MS_NS;
 use crate::crowd::Member;
@@ -25,6 +25,10 @@ const PACE_NS: u64 = 5 * MS_NS;
 /// server's own bound of a megabyte take.
 const SLOW_BYTES: usize = 4_000;
 const SLOW_BYTES_EACH: usize = 8 * 1024 * 1024;
+/// What a server may keep for a reader that does not read: Stonechat's own bound.
+const KEPT_MIB: f64 = 1.0;
+/// The echo's load that latency stands beside: hardly any, as the fast ones'.
+const QUIET: Shape = Shape { pairs: 1, window: 1, size: 300 };
 /// Longest flood; a server that slows the senders down makes it long.
 const FLOOD_S: u64 = 20;
 /// Messages to slow readers go out in portions of this many each tick.
@@ -69,10 +73,12 @@ fn measure(bench: &mut Bench, plan: &Arc<Plan>) -> Outcome<()> {
     let deadline_ns = bench.deadline_ns(DRAIN_S);
     bench.swarm.run(&mut crowd, deadline_ns)?;
     let added_mib = before.zip(full).map(|(before, full)| (full.rss_kib as f64 - before.rss_kib as f64) / 1024.0);
-    report(bench, plan, &mut crowd, (&alone, &beside), added_mib, &reading);
-    Ok(())
+    bench.swarm.cut_all();
+    report(bench, plan, &mut crowd, (&alone, &beside), added_mib, &reading)
 }
 
+/// Latency alone stands beside that of an echo which has nothing else to do; beside the slow ones, beside that alone;
+/// memory beside what a server may keep for each slow reader.
 fn report(
     bench: &mut Bench,
     plan: &Plan,
@@ -80,19 +86,21 @@ fn report(
     (alone, beside): (&Histogram, &Histogram),
     added_mib: Option<f64>,
     reading: &Reading,
-) {
+) -> Outcome<()> {
     let tally = crowd.talk.conclude();
     let name = plan.dialect.name();
+    let echo = floor::message(bench, plan.dialect.is_secure(), QUIET)?;
+    let share = |times: &Histogram, share| Some(times.percentile_us(share));
     let row = Row::new("slow")
         .text("dialect", name)
         .whole("fast_pairs", FAST_PAIRS.into())
         .whole("slow_readers", SLOW_PAIRS.into())
-        .number("alone_p50_us", alone.percentile_us(0.5), 1)
-        .number("alone_p99_us", alone.percentile_us(0.99), 1)
-        .number("beside_p50_us", beside.percentile_us(0.5), 1)
-        .number("beside_p99_us", beside.percentile_us(0.99), 1)
+        .beside(["alone_p50_us", "limit_p50_us", "p50_to_limit"], share(alone, 0.5), echo.map(|echo| echo.p50_us), 1)
+        .beside(["alone_p99_us", "limit_p99_us", "p99_to_limit"], share(alone, 0.99), echo.map(|echo| echo.p99_us), 1)
+        .beside(["beside_p50_us", "calm_p50_us", "p50_to_alone"], share(beside, 0.5), share(alone, 0.5), 1)
+        .beside(["beside_p99_us", "calm_p99_us", "p99_to_alone"], share(beside, 0.99), share(alone, 0.99), 1)
         .number("flood_mib", crowd.flooded as f64 / 1024.0 / 1024.0, 1)
-        .number_if("rss_added_mib", added_mib, 1)
+        .beside(["rss_added_mib", "limit_mib", "rss_to_limit"], added_mib, Some(KEPT_MIB * f64::from(SLOW_PAIRS)), 1)
         .whole("slow_ended", crowd.slow_ended);
     bench.report.latencies(&format!("slow {name}, alone"), alone);
     bench.report.latencies(&format!("slow {name}, beside slow readers"), beside);
@@ -101,6 +109,7 @@ fn report(
     if let Some(end) = crowd.fast_ends.first() {
         bench.report.fail(format!("slow {name}: {} fast sessions ended: {end}", crowd.fast_ends.len()));
     }
+    Ok(())
 }
 
 struct Crowd {

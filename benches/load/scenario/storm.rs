@@ -4,11 +4,12 @@
 //! many under way, each slot one connection after another, by full handshakes and by tickets. A first round, one
 //! for each account, is not measured: it fills what server and client may remember of a password or a ticket, and
 //! its cost is told apart as `cold`. What no server can leave out of a full handshake, a signature and a key
-//! exchange, stands beside; for `handshake` also what the rustls echo takes for the same.
+//! exchange (of a resumed one, the key exchange), stands beside, and the rustls echo's connections for the same.
 
 use std::sync::Arc;
 
 use super::Outcome;
+use super::floor::{self, Cost};
 use crate::bench::{Bench, Reading};
 use crate::certs::Authority;
 use crate::echo::{Echo, Kind};
@@ -44,6 +45,11 @@ impl Errand {
         if self.dialect == Dialect::Xep0035 { "jabber:iq:auth" } else { self.mechanism.name() }
     }
 
+    /// Whether a certificate says who the client is.
+    fn is_certified(&self) -> bool {
+        self.mechanism == Mechanism::External && self.goal == Goal::Bound && self.dialect != Dialect::Xep0035
+    }
+
     fn handshake(&self) -> &'static str {
         match (self.dialect.is_secure(), self.resumes) {
             (false, _) => "none",
@@ -58,25 +64,26 @@ impl Errand {
     }
 }
 
-/// Login and logout, one after the other, for each dialect and mechanism.
+/// Login and logout, one after the other, for each dialect and mechanism; by full handshakes and by tickets.
 pub(super) fn logins(bench: &mut Bench) -> Outcome<()> {
-    each_proof(bench, "login", 1, &[false])
+    each_proof(bench, "login", 1, 2)
 }
 
-/// The same, many at the same time; by full handshakes and by tickets.
+/// The same, many at the same time.
 pub(super) fn storms(bench: &mut Bench) -> Outcome<()> {
     let concurrency = bench.options.concurrency;
-    each_proof(bench, "storm", concurrency, &[false, true])
+    each_proof(bench, "storm", concurrency, 2)
 }
 
-fn each_proof(bench: &mut Bench, scenario: &'static str, concurrency: u32, handshakes: &[bool]) -> Outcome<()> {
+/// Each dialect and mechanism, by the first so many `handshakes` of full and resumed.
+fn each_proof(bench: &mut Bench, scenario: &'static str, concurrency: u32, handshakes: usize) -> Outcome<()> {
     for dialect in bench.options.dialects.clone() {
         for mechanism in bench.options.mechanisms.clone() {
             // The 2002 login has no mechanisms: it is run once.
             if dialect == Dialect::Xep0035 && Some(&mechanism) != bench.options.mechanisms.first() {
                 continue;
             }
-            for &resumes in handshakes.iter().filter(|resumes| dialect.is_secure() || !**resumes) {
+            for &resumes in [false, true][..handshakes].iter().filter(|resumes| dialect.is_secure() || !**resumes) {
                 run(bench, Errand { scenario, dialect, mechanism, goal: Goal::Bound, resumes, concurrency })?;
             }
         }
@@ -88,7 +95,7 @@ fn each_proof(bench: &mut Bench, scenario: &'static str, concurrency: u32, hands
 /// The same by full handshakes only.
 pub(super) fn full_storms(bench: &mut Bench) -> Outcome<()> {
     let concurrency = bench.options.concurrency;
-    each_proof(bench, "storm", concurrency, &[false])
+    each_proof(bench, "storm", concurrency, 1)
 }
 
 /// TCP, STARTTLS where the dialect has it, a TLS handshake, and cut. The limit is the rustls echo's handshake.
@@ -97,8 +104,9 @@ pub(super) fn handshakes(bench: &mut Bench) -> Outcome<()> {
     let echo = Echo::start(Kind::Tls)?;
     let errand =
         Errand { scenario, dialect: Dialect::TlsEcho, mechanism, goal: Goal::Secured, resumes: false, concurrency };
-    if let Some(plan) = bench.plan_for(echo.address, errand.dialect, mechanism, errand.goal) {
-        storm(bench, errand, plan, &[echo.pid()])?;
+    if let Some(mut plan) = bench.plan_for(echo.address, errand.dialect, mechanism, errand.goal) {
+        plan.tls = vec![own_config(&plan, 0, None, errand)?];
+        storm(bench, errand, plan, &[echo.pid()], None)?;
     }
     drop(echo);
     for dialect in bench.options.dialects.clone() {
@@ -123,34 +131,64 @@ fn run(bench: &mut Bench, errand: Errand) -> Outcome<()> {
     let few = if errand.resumes { errand.concurrency * 2 } else { 1 };
     plan.accounts = bench.options.accounts.max(few);
     let mut setup = Setup::default();
-    let is_certified = mechanism == Mechanism::External && goal == Goal::Bound && dialect != Dialect::Xep0035;
+    let is_certified = errand.is_certified();
     if is_certified && !bench.server.is_own() {
         bench.report.skip(scenario, &errand.label(), "only a server that was started here can be told whom to trust");
         return Ok(());
     }
     let authority = if is_certified { Some(Authority::new()?) } else { None };
-    if is_certified || errand.resumes {
-        let configs = (0..plan.accounts).map(|account| own_config(&plan, account, authority.as_ref(), errand.resumes));
-        plan.tls = configs.collect::<Outcome<_>>()?;
-    }
+    // One for all, or for each account its own tickets and certificate.
+    let configs = if is_certified || errand.resumes { plan.accounts } else { 1 };
+    let configs = (0..configs).map(|account| own_config(&plan, account, authority.as_ref(), errand));
+    plan.tls = configs.collect::<Outcome<_>>()?;
     setup.client_roots = authority.map(|authority| authority.pem);
+    // What comes and goes at an echo in the same way.
+    let floor = floor::connection(bench, dialect.is_secure(), errand.concurrency)?;
     bench.server.restart(&setup)?;
     let pids = bench.server.pids().to_vec();
-    storm(bench, errand, plan, &pids)
+    storm(bench, errand, plan, &pids, floor)
+}
+
+/// What connections to an echo cost that are cut when they are there, so many under way; `None` where they fail, which
+/// the report says.
+pub(super) fn connections(bench: &mut Bench, mut plan: Plan, pids: &[u32], concurrency: u32) -> Outcome<Option<Cost>> {
+    plan.tls = vec![Arc::new(tls::Client { hurries: concurrency > 1, ..Default::default() }.config()?)];
+    let mut storm = Storm::new(Arc::new(plan), concurrency);
+    let deadline_ns = bench.deadline_ms(bench.options.measure_ms / 5);
+    bench.swarm.run(&mut storm, deadline_ns)?;
+    storm.begin_again(bench.swarm.now_ns());
+    let deadline_ns = bench.deadline_ms(bench.options.measure_ms);
+    let meter = bench.meter(pids);
+    bench.swarm.run(&mut storm, deadline_ns)?;
+    let reading = bench.read(&meter, pids);
+    bench.swarm.cut_all();
+    if let Some(first) = storm.first_failure {
+        bench.report.fail(format!("connections to an echo: {} failed: {first}", storm.failed));
+    }
+    let time = |share| storm.times.percentile_us(share);
+    let cost = |cpu_us| Cost {
+        cpu_us,
+        p50_us: time(0.5),
+        p99_us: time(0.99),
+        p999_us: time(0.999),
+        per_s: storm.done as f64 / reading.seconds,
+    };
+    Ok(reading.server_us_per(storm.done).map(cost))
 }
 
 fn own_config(
     plan: &Plan,
     account: u32,
     authority: Option<&Authority>,
-    resumes: bool,
+    errand: Errand,
 ) -> Outcome<Arc<rustls::ClientConfig>> {
     let jid = format!("{}@{}", plan.localpart(account), plan.domain);
     let identity = authority.map(|authority| authority.client(&jid)).transpose()?;
-    Ok(Arc::new(tls::Client { direct: plan.dialect == Dialect::Direct, resumes, identity }.config()?))
+    let (direct, resumes, hurries) = (plan.dialect == Dialect::Direct, errand.resumes, errand.concurrency > 1);
+    Ok(Arc::new(tls::Client { direct, resumes, hurries, identity }.config()?))
 }
 
-fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome<()> {
+fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32], floor: Option<Cost>) -> Outcome<()> {
     let (label, plan) = (errand.label(), Arc::new(plan));
     let mut storm = Storm::new(plan.clone(), errand.concurrency);
     storm.end_after = Some(plan.accounts.max(errand.concurrency).into());
@@ -185,7 +223,7 @@ fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome
     if errand.resumes && storm.resumed == 0 {
         bench.report.skip(errand.scenario, &label, "the server resumes no TLS session");
     } else {
-        report(bench, errand, &storm, &reading, cold_us);
+        report(bench, errand, &storm, &reading, (cold_us, floor));
     }
     if failed + cold_failed > 0 {
         let first = storm.first_failure.take().unwrap_or_default();
@@ -200,30 +238,47 @@ fn storm(bench: &mut Bench, errand: Errand, plan: Plan, pids: &[u32]) -> Outcome
     Ok(())
 }
 
-fn report(bench: &mut Bench, errand: Errand, storm: &Storm, reading: &Reading, cold_us: Option<f64>) {
+/// A row: processor time beside arithmetic or, where there is no TLS, beside an echo's connection; times and rate beside
+/// an echo's connections, where those do the same handshake.
+fn report(
+    bench: &mut Bench,
+    errand: Errand,
+    storm: &Storm,
+    reading: &Reading,
+    (cold_us, floor): (Option<f64>, Option<Cost>),
+) {
     let mut row = Row::new(errand.scenario).text("dialect", errand.dialect.name());
     if errand.goal == Goal::Bound {
         row = row.text("mechanism", errand.proof());
     }
     let ms = |us: f64| us / 1000.0;
     let each_us = reading.server_us_per(storm.done);
-    let is_full = errand.dialect.is_secure() && !errand.resumes;
     // Whoever keeps no passwords has to hash the one that is sent.
-    let hashes = errand.goal == Goal::Bound && errand.proof() == Mechanism::Plain.name();
-    let limit_us = is_full.then(|| bench.arithmetic.handshake_us());
+    let sends_password = errand.dialect == Dialect::Xep0035 || errand.mechanism == Mechanism::Plain;
+    let hashes = errand.goal == Goal::Bound && sends_password;
+    let limit_us = if errand.dialect.is_secure() {
+        Some(bench.arithmetic.handshake_us(errand.is_certified(), errand.resumes))
+    } else {
+        floor.map(|floor| floor.cpu_us)
+    };
+    let cold_limit_us = limit_us.map(|us| us + if hashes { bench.arithmetic.hash_us } else { 0.0 });
+    let echo = floor.filter(|_| !errand.resumes);
+    let (time, per_s) = (|share| Some(ms(storm.times.percentile_us(share))), storm.done as f64 / reading.seconds);
     row = row
         .text("handshake", errand.handshake())
         .number("resumed", storm.resumed as f64 / storm.times.total().max(1) as f64, 3)
         .whole("done", storm.done)
         .whole("failed", storm.failed)
-        .number("per_s", storm.done as f64 / reading.seconds, 0)
-        .number_if("cpu_ms_each", each_us.map(ms), 4)
-        .number_if("cold_cpu_ms_each", cold_us.map(ms), 4)
-        .number_if("limit_cpu_ms", limit_us.map(ms), 4)
-        .number_if("limit_cold_cpu_ms", limit_us.filter(|_| hashes).map(|us| ms(us + bench.arithmetic.hash_us)), 4)
-        .number_if("cpu_to_limit", each_us.zip(limit_us).map(|(each, limit)| each / limit), 2)
-        .number("p50_ms", storm.times.percentile_us(0.5) / 1000.0, 2)
-        .number("p99_ms", storm.times.percentile_us(0.99) / 1000.0, 2);
+        .beside(["per_s", "limit_per_s", "per_s_to_limit"], Some(per_s), echo.map(|echo| echo.per_s), 0)
+        .beside(["cpu_ms_each", "limit_cpu_ms", "cpu_to_limit"], each_us.map(ms), limit_us.map(ms), 4)
+        .beside(
+            ["cold_cpu_ms_each", "limit_cold_cpu_ms", "cold_cpu_to_limit"],
+            cold_us.map(ms),
+            cold_limit_us.map(ms),
+            4,
+        )
+        .beside(["p50_ms", "limit_p50_ms", "p50_to_limit"], time(0.5), echo.map(|echo| ms(echo.p50_us)), 2)
+        .beside(["p99_ms", "limit_p99_ms", "p99_to_limit"], time(0.99), echo.map(|echo| ms(echo.p99_us)), 2);
     let label = errand.label();
     bench.report.latencies(&label, &storm.times);
     bench.report.throughput(&label, &storm.slices, SLICE_NS);

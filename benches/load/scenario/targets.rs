@@ -10,7 +10,6 @@ use super::chat::{self, Shape};
 use super::{Outcome, perform, storm};
 use crate::args::Scenario;
 use crate::bench::Bench;
-use crate::limits::Arithmetic;
 use crate::plan::{Dialect, Mechanism};
 use crate::report::{Report, Row};
 
@@ -172,9 +171,8 @@ pub(super) fn run(bench: &mut Bench) -> Outcome<()> {
 fn rounds(bench: &mut Bench, samples: &mut [Samples]) -> Outcome<()> {
     let rounds = bench.options.rounds;
     for round in 1..=rounds {
-        // What was measured of the machine belongs to the round too.
-        bench.arithmetic = Arithmetic::measure()?;
-        bench.idle_limits = [None; 2];
+        // The limits belong to the round too.
+        bench.measure_limits()?;
         for scenario in SCENARIOS {
             if !bench.options.scenarios.contains(&scenario) {
                 continue;
