@@ -75,6 +75,19 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Both together, what was between them left out.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let seconds = self.seconds + other.seconds;
+        let share = |one: f64, two: f64| (one * self.seconds + two * other.seconds) / seconds;
+        Self {
+            seconds,
+            server_ns: self.server_ns.zip(other.server_ns).map(|(one, two)| one + two),
+            generator_cores: share(self.generator_cores, other.generator_cores),
+            waited: share(self.waited, other.waited),
+            sources: other.sources,
+        }
+    }
+
     /// Cores that the server used.
     pub(crate) fn server_cores(&self) -> Option<f64> {
         self.server_ns.map(|ns| ns / SECOND_NS as f64 / self.seconds)

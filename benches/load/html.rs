@@ -9,7 +9,7 @@ use crate::report::{Cost, Report, Row, Series};
 
 const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}\
     table{border-collapse:collapse;font-size:12px;display:block;overflow-x:auto}\
-    th,td{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}th{vertical-align:bottom}\
+    th,td{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}td{white-space:nowrap}th{vertical-align:bottom}\
     svg{max-width:100%;height:auto}.failed{color:#b00}";
 
 /// More lines than this in one picture nobody can tell apart.

@@ -31,7 +31,8 @@ pub(crate) fn memory(title: &str, series: &[Series]) -> Drawn {
 pub(crate) fn throughput(title: &str, series: &[Series]) -> Drawn {
     let axes = Axes { title, x: "seconds", y: "each second", legend: SeriesLabelPosition::LowerRight };
     let (x, y) = (0.0..greatest(series, |point| point.0), 0.0..greatest(series, |point| point.1));
-    draw(SIZE, |area| lines(area, &axes, x, y, &|seconds| format!("{seconds:.1}"), series))
+    let digits = if x.end < 1.0 { 2 } else { 1 };
+    draw(SIZE, |area| lines(area, &axes, x, y, &|seconds| format!("{seconds:.digits$}"), series))
 }
 
 /// Latency against percentiles, both so that what is rare and long has its room.

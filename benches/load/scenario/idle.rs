@@ -119,23 +119,30 @@ struct Grown {
 /// Brings up the crowd from `from` to `to` sessions, and looks at memory on the way.
 fn grow(bench: &mut Bench, plan: &Arc<Plan>, from: u32, to: u32) -> Outcome<Result<Grown, Shortfall>> {
     let (pids, deadline_ns) = (bench.server.pids().to_vec(), bench.deadline_ns(PHASE_S));
-    let (concurrency, meter) = (bench.options.concurrency, bench.meter(&pids));
+    let concurrency = bench.options.concurrency;
     let (mut members, mut points, mut at) = (Vec::new(), Vec::new(), from);
-    for part in 1..=LOOKS {
-        let next = from + (u64::from(to.saturating_sub(from)) * u64::from(part) / u64::from(LOOKS)) as u32;
-        if next == at {
+    let mut ramp: Option<Reading> = None;
+    let looks = if bench.options.quick { 1 } else { LOOKS };
+    for part in 1..=looks {
+        let next = from + (u64::from(to.saturating_sub(from)) * u64::from(part) / u64::from(looks)) as u32;
+        if next == at && part < looks {
             continue;
         }
+        let meter = bench.meter(&pids);
         match crowd::raise(&mut bench.swarm, plan, at..next, concurrency, deadline_ns)? {
             Ok(more) => members.extend(more),
             Err(shortfall) => return Ok(Err(shortfall)),
         }
         at = next;
+        let more = bench.read(&meter, &pids);
+        ramp = Some(ramp.map_or(more, |ramp| ramp.and(&more)));
         if at < to {
+            bench.rest(settle_ms(bench))?;
             points.extend(bench.memory()?.map(|memory| (at, mib(memory))));
         }
     }
-    Ok(Ok(Grown { members, ramp: bench.read(&meter, &pids), points }))
+    let ramp = ramp.unwrap_or_else(|| bench.read(&bench.meter(&pids), &pids));
+    Ok(Ok(Grown { members, ramp, points }))
 }
 
 /// Lets them be, and reads what that costs.
