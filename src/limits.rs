@@ -58,8 +58,9 @@ pub const DESCRIPTORS_MADE_MAX: usize = 128 * 1024;
 /// Descriptors that are not for connections: the standard streams, epoll, waker and signals (10), listeners,
 /// store and lock, control socket and its callers, certificates while they load.
 pub const DESCRIPTORS_RESERVED: u64 = 40;
-/// How much the storage and hashing threads give way to the loop (nice(2)): a wake-up of theirs is no reason to stop it.
-pub const HELPER_NICENESS: i32 = 10;
+/// How much the hashing thread gives way to the loop (nice(2)). Not the storage thread: it would give way to every other
+/// process of a busy machine as well, and logins wait for it.
+pub const HASH_NICENESS: i32 = 5;
 /// Tasks handed to the thread and not yet back: one in work, one to follow without a pause.
 pub const HASHES_IN_FLIGHT_MAX: usize = 2;
 /// Addresses whose pace is remembered. Past it the one that has waited longest is forgotten in favour

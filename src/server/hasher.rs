@@ -11,8 +11,17 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-pub(super) use crate::limits::HASHES_IN_FLIGHT_MAX;
 use crate::limits::WIPED_HASH_STACK_BYTES;
+pub(super) use crate::limits::{HASH_NICENESS, HASHES_IN_FLIGHT_MAX};
+
+/// Where there are fewer processors than threads, the loop comes first.
+fn give_way() {
+    // Elsewhere than on Linux the whole process would.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(HASH_NICENESS) {
+        log::debug!("the hashing thread does not give way: {error}");
+    }
+}
 
 /// The thread and the way to it.
 #[derive(Debug)]
@@ -33,7 +42,7 @@ impl Hasher {
         let (tasks, todo) = channel::<HashTask>();
         let (done, outcomes) = channel();
         let work = move || {
-            crate::storage::give_way();
+            give_way();
             while let Ok(task) = todo.recv() {
                 let (conn, outcome) = (task.conn, task.job.run());
                 crate::sys::wipe_stack::<WIPED_HASH_STACK_BYTES>();

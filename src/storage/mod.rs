@@ -41,8 +41,8 @@ pub use store::{
     FETCH_BATCH_MAX, FETCHED_BYTES_MAX, FetchId, Miss, OVERLAY_BYTES_MAX, Pressure, Store, StoreCounters, StoreFull,
     Ticket, Woken,
 };
+pub(crate) use thread::Gives;
 pub use thread::Thread;
-pub(crate) use thread::{Gives, give_way};
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::limits::{HELPER_NICENESS, REQUESTS_MAX, STOP_TRIES_MAX};
+use crate::limits::{REQUESTS_MAX, STOP_TRIES_MAX};
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -155,15 +155,6 @@ impl Thread {
     }
 }
 
-/// Has the thread that calls it give way: where there are fewer processors than threads, the loop comes first.
-pub(crate) fn give_way() {
-    // Elsewhere than on Linux the whole process would.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(HELPER_NICENESS) {
-        log::debug!("a helper does not give way: {error}");
-    }
-}
-
 /// The thread's life.
 fn work(
     engine: &mut dyn Engine,
@@ -172,7 +163,6 @@ fn work(
     wake: &dyn Fn(),
     gives_back: &AtomicBool,
 ) {
-    give_way();
     let mut tap: Option<Tap> = None;
     while let Ok(work) = inbox.recv() {
         match work {
