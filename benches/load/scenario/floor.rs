@@ -12,15 +12,22 @@ use super::Outcome;
 use super::chat::{self, Shape};
 use super::storm;
 use crate::bench::Bench;
+use crate::clock::MS_NS;
 use crate::echo::{Echo, Kind};
 use crate::limits;
 use crate::plan::{Dialect, Goal};
 use crate::process;
+use crate::swarm::{Driver, Event, Swarm};
 
 /// Connections that a kind of echo is filled with: more say nothing new.
 const HELD_MAX: u32 = 2_000;
 /// Until their memory is read: an echo gives nothing back.
 const HELD_MS: u64 = 100;
+
+/// How many times as long as a measurement the machine's pauses are looked for.
+const WATCHED: u64 = 5;
+/// Until Ctrl-C is looked for again.
+const WATCH_NS: u64 = 50 * MS_NS;
 
 /// Processor microseconds, latencies and rate of an operation.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +69,7 @@ pub(crate) struct Floors {
     connections: Vec<((bool, u32), Cost)>,
     messages: Vec<((bool, Shape), Cost)>,
     writes: Vec<((bool, usize), f64)>,
+    pause_ms: Option<f64>,
 }
 
 fn known<K: PartialEq, V: Copy>(list: &[(K, V)], key: &K) -> Option<V> {
@@ -149,6 +157,53 @@ pub(super) fn write_us(bench: &mut Bench, secure: bool, size: usize) -> Outcome<
     bench.report.limit(&format!("a {}write of {size} bytes", if secure { "TLS " } else { "" }), us, "µs");
     bench.floors.writes.push((key, us));
     Ok(us)
+}
+
+/// Longest time, in milliseconds, for which the machine stops a program that only reads the clock, watched for as long as the
+/// longest measurement is.
+pub(super) fn pause_ms(bench: &mut Bench) -> Outcome<f64> {
+    if let Some(ms) = bench.floors.pause_ms {
+        return Ok(ms);
+    }
+    let deadline_ns = bench.deadline_ms(bench.options.measure_ms * WATCHED);
+    let mut watch = Watch::default();
+    bench.swarm.run(&mut watch, deadline_ns)?;
+    let ms = watch.longest_ns as f64 / MS_NS as f64;
+    bench.report.limit("the machine stops whoever reads the clock", ms, "ms");
+    bench.floors.pause_ms = Some(ms);
+    Ok(ms)
+}
+
+/// Reads the clock, over and over.
+#[derive(Default)]
+struct Watch {
+    longest_ns: u64,
+}
+
+impl Driver for Watch {
+    fn event(&mut self, _swarm: &mut Swarm, _id: usize, _tag: u32, _event: Event<'_>) {}
+
+    fn tick(&mut self, swarm: &mut Swarm) {
+        let begun_ns = swarm.now_ns();
+        let mut before_ns = begun_ns;
+        while before_ns < begun_ns + WATCH_NS {
+            let now_ns = swarm.now_ns();
+            self.longest_ns = self.longest_ns.max(now_ns - before_ns);
+            before_ns = now_ns;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    fn due_ns(&self) -> u64 {
+        0
+    }
+
+    fn progress(&self) -> (&'static str, u64, Option<u64>) {
+        ("machine's pauses", 0, None)
+    }
 }
 
 fn echo_of(secure: bool) -> (Kind, Dialect) {

@@ -87,7 +87,8 @@ fn measure(bench: &mut Bench, plan: Arc<Plan>, circle: &Circle) -> Outcome<()> {
 }
 
 /// Latency stands beside that of an echo which has nothing else to do; processor time beside the arithmetic of the
-/// handshakes and the writing of what was delivered; memory beside that of an echo with as many connections.
+/// handshakes and the writing of what was delivered; memory beside that of an echo with as many connections; the longest
+/// round of the loop beside the longest time for which the machine stops a program.
 fn report(
     bench: &mut Bench,
     town: &mut Town,
@@ -97,6 +98,7 @@ fn report(
     let name = town.plan.dialect.name();
     town.tally.lost = town.streams.values().map(Stream::outstanding).sum();
     let longest_us = bench.server.control().and_then(|control| status::counter(&control, "tick_longest_us"));
+    let longest_ms = longest_us.map(|us| us as f64 / 1000.0);
     let limits = Least::of(bench, town, online)?;
     let (echo, cpu_s) = (limits.echo, reading.server_ns.map(|ns| ns / SECOND_NS as f64));
     let noon_mib = memory.map(|memory| memory.rss_kib as f64 / 1024.0);
@@ -116,7 +118,7 @@ fn report(
         .beside(["p99_us", "limit_p99_us", "p99_to_limit"], time(0.99), echo.map(|echo| echo.p99_us), 1)
         .beside(["p999_us", "limit_p999_us", "p999_to_limit"], time(0.999), echo.map(|echo| echo.p999_us), 1)
         .number("login_p99_ms", town.logins.percentile_us(0.99) / 1000.0, 2)
-        .number_if("tick_longest_ms", longest_us.map(|us| us as f64 / 1000.0), 2)
+        .beside(["tick_longest_ms", "pause_ms", "tick_to_pause"], longest_ms, Some(limits.pause_ms), 2)
         .whole("failed", town.failures.len() as u64);
     bench.report.latencies(&format!("mixed {name}"), &town.messages);
     bench.report.add(reading.add_to(town.tally.add_to(row)));
@@ -132,6 +134,7 @@ struct Least {
     echo: Option<Cost>,
     cpu_s: f64,
     noon_mib: Option<f64>,
+    pause_ms: f64,
 }
 
 impl Least {
@@ -148,7 +151,8 @@ impl Least {
             + of_each(town.presences, presence_us)
             + of_each(town.messages.total(), message_us);
         let noon_mib = held.map(|held| held.empty_mib + held.rss_kib * f64::from(online) / 1024.0);
-        Ok(Self { echo, cpu_s, noon_mib })
+        let pause_ms = floor::pause_ms(bench)?;
+        Ok(Self { echo, cpu_s, noon_mib, pause_ms })
     }
 }
 

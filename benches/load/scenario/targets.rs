@@ -125,7 +125,7 @@ const FIGURES: &[Figure] = &[
         ),
         "at_few",
     ),
-    alone("mixed, longest round of the loop, ms", Aim::AtMost(5.0), MIXED, TLS, "tick_longest_ms"),
+    beside(alone("mixed, longest round of the loop, ms", Aim::AtMost(5.0), MIXED, TLS, "tick_longest_ms"), "pause_ms"),
 ];
 
 /// What the rounds showed of one figure.
