@@ -70,7 +70,7 @@ pub const PACED_ADDRESSES_MAX: usize = 4096;
 pub const ACTIONS_KEPT_MAX: usize = 64;
 /// What an allocation costs beside its bytes, as one part of so many: headers, and pages used in part. The least of it:
 /// where much comes and goes, `tests/soak.py` prints two to four times as much (`soak/allocator`), code that was read in
-/// again included. What this leaves out the budget takes from what the system counts, twenty times a second.
+/// again included. What this leaves out the budget takes from what the system counts, fifty times a second.
 pub const ALLOCATOR_SHARE: usize = 8;
 /// A deadline among the others, about: its entry in the sorted set, which is at least half full.
 pub const TIMER_BYTES: usize = 48;
@@ -80,6 +80,10 @@ pub const WAITING_BYTES: usize = 192;
 pub const OUTBOX_ROOM_BYTES_MIN: usize = 1024 * 1024;
 /// The same for unfinished stanzas: a record of a few dozen.
 pub const PARTIAL_ROOM_BYTES_MIN: usize = 256 * 1024;
+/// What the system counts beyond what was counted here is believed to shrink by one part of so many between two looks.
+pub const UNSEEN_FADES_SHARE: usize = 32;
+/// Sessions that give way at once because memory is full, as one part of so many; more when that was looked at.
+pub const SHED_SESSIONS_SHARE: usize = 16;
 /// Who holds less is not ended to make room: it would not help.
 pub const SHED_BYTES_MIN: usize = 16 * 1024;
 /// The same for sessions while memory is tight and somebody waits: several times what a thousand contacts take.
@@ -96,9 +100,11 @@ pub const WIPED_HASH_STACK_BYTES: usize = 16 * 1024;
 /// How often it is said that memory is short.
 pub const STRAIN_SAID_EVERY_MS: u64 = 60_000;
 /// How often the system is asked what is resident, while something goes on.
-pub const RESIDENT_EVERY_MS: u64 = 50;
-/// How often memory is given back because what is resident comes near the bound.
+pub const RESIDENT_EVERY_MS: u64 = 20;
+/// How often memory is given back because what is resident comes near the bound; and while it is at it.
 pub const TRIM_EVERY_MS: u64 = 1_000;
+/// See above.
+pub const TRIM_FULL_EVERY_MS: u64 = 250;
 /// Buffers kept for reuse. Enough for the connections that are written to in one tick of a busy
 /// server; the guess costs at most this times [`POOLED_BUFFER_BYTES_MAX`].
 pub const POOLED_BUFFERS_MAX: usize = 64;

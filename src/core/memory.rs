@@ -15,7 +15,8 @@ use super::Core;
 use crate::conn::{Flags, Phase};
 use crate::ids::ConnId;
 use crate::limits::{
-    ALLOCATOR_SHARE, FETCH_BYTES_MAX, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN, TIMER_BYTES, WAITING_BYTES,
+    ALLOCATOR_SHARE, FETCH_BYTES_MAX, OUTBOX_ROOM_BYTES_MIN, PARTIAL_ROOM_BYTES_MIN, TIMER_BYTES, UNSEEN_FADES_SHARE,
+    WAITING_BYTES,
 };
 use crate::storage::FetchId;
 use std::collections::VecDeque;
@@ -114,9 +115,11 @@ pub(super) fn with_allocator(bytes: usize) -> usize {
 pub(super) struct Budget {
     driver: DriverMemory,
     /// What the system counted last; 0 where nobody looks.
-    resident: usize,
+    pub(super) resident: usize,
     /// What it counted beyond what was counted here: code that was read in again, what the allocator keeps.
     pub(super) unseen: usize,
+    /// Whether the system has been asked since sessions last gave way.
+    pub(super) is_fresh: bool,
     pub(super) strain: Strain,
     /// What unfinished stanzas may take until the next look.
     pub(super) partial_room: usize,
@@ -138,6 +141,7 @@ impl Default for Budget {
             driver: DriverMemory::default(),
             resident: 0,
             unseen: 0,
+            is_fresh: false,
             strain: Strain::Calm,
             // Until somebody has looked.
             partial_room: usize::MAX,
@@ -173,7 +177,12 @@ impl Core {
     /// Takes note of what the system counts as resident.
     pub fn note_resident(&mut self, bytes: usize) {
         self.budget.resident = bytes;
-        self.budget.unseen = bytes.saturating_sub(self.memory().all());
+        self.budget.is_fresh = true;
+        let unseen = bytes.saturating_sub(self.memory().all());
+        // What the allocator has kept once it soon keeps again: it is believed to be gone bit by bit only. Where nobody
+        // looks there is nothing to believe.
+        let faded = self.budget.unseen - self.budget.unseen / UNSEEN_FADES_SHARE;
+        self.budget.unseen = if bytes == 0 { 0 } else { unseen.max(faded) };
     }
 
     /// How near the budget is to its bound, as of the last tick.

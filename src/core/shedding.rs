@@ -6,12 +6,14 @@
 //! ```
 
 use super::Core;
-use super::memory::{Strain, with_allocator};
+use super::memory::{MemoryUse, Strain, with_allocator};
 use crate::action::Action;
 use crate::clock::Now;
 use crate::conn::{Flags, Partial, Phase};
 use crate::ids::{ConnId, Id as _, SessionId};
-use crate::limits::{GIVE_WAY_MS, SHED_BYTES_MIN, SHED_PER_TICK_MAX, SHED_SESSION_BYTES_MIN, STRAIN_SAID_EVERY_MS};
+use crate::limits::{
+    GIVE_WAY_MS, SHED_BYTES_MIN, SHED_PER_TICK_MAX, SHED_SESSION_BYTES_MIN, SHED_SESSIONS_SHARE, STRAIN_SAID_EVERY_MS,
+};
 use crate::stream::error::StreamCondition;
 
 impl Core {
@@ -36,7 +38,18 @@ impl Core {
         let too_much = used.saturating_sub(max - max / 8);
         let freed = self.shed_readers(too_much, now);
         if strain == Strain::Full && freed < too_much {
-            self.shed_sessions(too_much - freed, 0, now);
+            self.shed_some_sessions(&memory, too_much - freed, now);
+        }
+    }
+
+    /// Some of those that hold most go, then it is seen what that has freed: what the allocator keeps, and may give back in
+    /// a moment, is no reason to end everybody.
+    fn shed_some_sessions(&mut self, memory: &MemoryUse, too_much: usize, now: Now) {
+        let is_known = self.strain_of(memory.all()) == Strain::Full || self.budget.resident == 0;
+        let is_seen = std::mem::take(&mut self.budget.is_fresh) && self.strain_of(self.budget.resident) == Strain::Full;
+        if is_known || is_seen {
+            let most = (self.directory.len() / SHED_SESSIONS_SHARE).max(1);
+            self.shed_sessions(too_much, 0, most, now);
         }
     }
 
@@ -63,7 +76,7 @@ impl Core {
         let too_much = used.saturating_sub(max - max / 8) + max / 64;
         let freed = self.shed_readers(too_much, now);
         if freed < too_much {
-            self.shed_sessions(too_much - freed, SHED_SESSION_BYTES_MIN, now);
+            self.shed_sessions(too_much - freed, SHED_SESSION_BYTES_MIN, usize::MAX, now);
         }
         Some(now.mono_ms + GIVE_WAY_MS)
     }
@@ -159,15 +172,19 @@ impl Core {
         before.saturating_sub(self.partial_bytes)
     }
 
-    /// Sessions go, those first that hold most. Those below `least` are left alone.
-    fn shed_sessions(&mut self, bytes: usize, least: usize, now: Now) {
+    /// At most so many sessions go, those first that hold most. Those below `least` are left alone.
+    fn shed_sessions(&mut self, bytes: usize, least: usize, most: usize, now: Now) {
         let weights = self.directory.iter().map(|(id, session)| (self.directory.weight(session), id));
         let mut holders: Vec<(usize, SessionId)> = weights.filter(|(weight, _)| *weight >= least).collect();
         holders.sort_unstable_by_key(|(weight, id)| (*weight, id.generation()));
-        let mut freed = 0;
-        while with_allocator(freed) < bytes {
+        let memory = self.memory();
+        // Its connection goes as well.
+        let connection = (memory.connections + memory.transport) / self.connections().max(1);
+        let (mut freed, mut count) = (0, 0);
+        while with_allocator(freed) < bytes && count < most {
             let Some((weight, id)) = holders.pop() else { return };
-            freed += weight;
+            freed += weight + connection;
+            count += 1;
             self.metrics.shed_sessions += 1;
             if let Some(conn) = self.directory.get(id).map(|session| session.conn) {
                 log::debug!("{conn}: its session takes {weight} bytes, the most of all; its stream ends");

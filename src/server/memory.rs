@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! read, write, flip, drop ──▶ count_link ──▶ transport bytes ──tick──▶ core ──▶ who gives way
-//! /proc/self/statm ──twenty times a second, while something goes on──┘
+//! /proc/self/statm ──fifty times a second, while something goes on──┘
 //! ```
 //!
 //! What is counted is exact where this program allocates; what the system counts holds it to the truth, with what
@@ -16,14 +16,14 @@ use crate::ids::{ConnId, Id as _};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use crate::limits::{RESIDENT_EVERY_MS, TRIM_EVERY_MS};
+use crate::limits::{RESIDENT_EVERY_MS, TRIM_EVERY_MS, TRIM_FULL_EVERY_MS};
 
 /// What the system says of this process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Where it says it; none where nobody asked, or the system has no such file.
     statm: Option<File>,
-    /// What was resident before the first connection.
+    /// What was resident before the first connection, and the code that was not yet.
     base: usize,
     look_at_ms: u64,
     trim_at_ms: u64,
@@ -32,9 +32,20 @@ pub(super) struct Memory {
 impl Memory {
     /// Bytes that are resident now.
     fn resident(&self) -> Option<usize> {
+        self.statm(1)
+    }
+
+    /// Bytes of the program's code that are not resident yet, and may be at any time.
+    fn code_to_come(&self) -> Option<usize> {
+        let (files, code) = (self.statm(2)?, self.statm(3)?);
+        Some(code.saturating_sub(files))
+    }
+
+    /// A column of proc_pid_statm(5), in bytes: size, resident, resident of files, code.
+    fn statm(&self, column: usize) -> Option<usize> {
         let mut text = [0; 128];
         let len = self.statm.as_ref()?.read_at(&mut text, 0).ok()?;
-        let pages = std::str::from_utf8(text.get(..len)?).ok()?.split_ascii_whitespace().nth(1)?;
+        let pages = std::str::from_utf8(text.get(..len)?).ok()?.split_ascii_whitespace().nth(column)?;
         Some(pages.parse::<usize>().ok()? * rustix::param::page_size())
     }
 }
@@ -45,7 +56,7 @@ impl Server {
     pub fn watch_memory(&mut self) {
         self.memory.statm = File::open("/proc/self/statm").ok();
         match self.memory.resident() {
-            Some(bytes) => self.memory.base = bytes,
+            Some(bytes) => self.memory.base = bytes + self.memory.code_to_come().unwrap_or(0),
             None => log::info!("the system does not say what is resident; memory_max is held by what is counted"),
         }
     }
@@ -80,7 +91,8 @@ impl Server {
         let Some(mut bytes) = self.memory.resident() else { return };
         let wants_room = self.core.strain_of(bytes) > Strain::Calm || self.core.is_much_unseen(bytes);
         if wants_room && now.mono_ms >= self.memory.trim_at_ms {
-            self.memory.trim_at_ms = now.mono_ms + TRIM_EVERY_MS;
+            let is_full = self.core.strain_of(bytes) == Strain::Full;
+            self.memory.trim_at_ms = now.mono_ms + if is_full { TRIM_FULL_EVERY_MS } else { TRIM_EVERY_MS };
             crate::sys::give_memory_back();
             bytes = self.memory.resident().unwrap_or(bytes);
         }
