@@ -224,7 +224,8 @@ def missing(results):
     """What failed, each once."""
     # Of a stream error its name is enough.
     name = re.compile(r"<stream:error[^>]*><([a-z-]+).*", re.S)
-    return list(dict.fromkeys(f"{result['server']}, {name.sub(r'`<\1/>`', reason)}" for result in results for reason in result["failures"]))
+    shown = [(result["server"], name.sub(r"`<\1/>`", reason)) for result in results for reason in result["failures"]]
+    return list(dict.fromkeys(f"{server}, {reason}" for server, reason in shown))
 
 
 def version_of(name):
