@@ -7,7 +7,7 @@ mod tls_common;
 
 use common::script::Peer as _;
 use sim::{Setup, Sim};
-use stonechat::core::{Refused, Settings, Strain};
+use stonechat::core::{Core, Refused, Settings, Strain};
 use stonechat::ids::ConnId;
 use stonechat::limits::{GIVE_WAY_MS, RATE_BURST_S, TICK_BYTES_MAX, WORK_ERROR, WORK_RECIPIENT, WORK_WRITE};
 use stonechat::purse::Rates;
@@ -176,10 +176,8 @@ fn the_slowest_readers_go_next() {
     assert!(heard(&mut sim, "carol").contains("<message"));
 }
 
-/// Below the mark where readers are ended nobody else may come in: whoever fills memory just so far, and lets it lie, must
-/// not keep everybody out for as long as it likes.
-#[test]
-fn who_holds_much_does_not_keep_others_out() {
+/// A small server of which bob takes ever more, by presence to strangers whose addresses are long.
+fn filled_by_bob(is_enough: impl Fn(&Core) -> bool) -> Sim {
     let mut sim = server(|settings| {
         settings.memory_max = 1_900 * KIB;
         settings.bounds.directed_max = 1_000;
@@ -187,13 +185,21 @@ fn who_holds_much_does_not_keep_others_out() {
         settings.overlay_bytes_max = 1024;
     });
     let name = "n".repeat(900);
-    for number in 0.. {
-        if sim.core.strain() > Strain::Calm {
+    for number in 0..600 {
+        if is_enough(&sim.core) {
             break;
         }
         sim.select("bob");
         sim.send(format!("<presence to='{name}{number}@localhost/{name}'/>").as_bytes());
     }
+    sim
+}
+
+/// Below the mark where readers are ended nobody else may come in: whoever fills memory just so far, and lets it lie, must
+/// not keep everybody out for as long as it likes.
+#[test]
+fn who_holds_much_does_not_keep_others_out() {
+    let mut sim = filled_by_bob(|core| core.strain() > Strain::Calm);
     assert_eq!((sim.core.strain(), come(&mut sim)), (Strain::Tight, Err(Refused::Full)));
     sim.advance(10 * GIVE_WAY_MS);
     assert_eq!((sim.core.strain(), sim.core.sessions()), (Strain::Tight, 4), "nobody waits");
@@ -213,20 +219,7 @@ fn who_holds_much_does_not_keep_others_out() {
 /// A roster, block lists and presence are a session's too: where nothing else helps, the largest goes.
 #[test]
 fn the_largest_session_goes_last() {
-    let mut sim = server(|settings| {
-        settings.memory_max = 1_900 * KIB;
-        settings.bounds.directed_max = 1_000;
-        settings.bounds.directed_bytes_max = usize::MAX;
-        settings.overlay_bytes_max = 1024;
-    });
-    let name = "n".repeat(900);
-    for number in 0..600 {
-        sim.select("bob");
-        sim.send(format!("<presence to='{name}{number}@localhost/{name}'/>").as_bytes());
-        if sim.core.metrics().shed_sessions > 0 {
-            break;
-        }
-    }
+    let mut sim = filled_by_bob(|core| core.metrics().shed_sessions > 0);
     assert_eq!((sim.core.metrics().shed_sessions, sim.core.sessions()), (1, 3), "{:?}", sim.core.memory());
     assert!(heard(&mut sim, "bob").contains("<resource-constraint"));
     say(&mut sim, "alice", "carol", 10);
